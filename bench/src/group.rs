@@ -17,7 +17,7 @@ use crate::sight::{EventFile, Seen, View};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::clock;
-use promises::{Fault, Record, World, WorldEvent};
+use promises::{Fault, GroundTruth, Record, WorldEvent};
 use protocol::id::PeerId;
 use protocol::time::Time;
 
@@ -111,7 +111,7 @@ impl Group {
         let pid = child.id();
         inmate.process = Some(child);
         inmate.view = None;
-        self.record(at, World::Spawn { peer: id.clone(), process: id.to_string(), pid })?;
+        self.record(at, GroundTruth::Spawn { peer: id.clone(), process: id.to_string(), pid })?;
         Ok(stdin)
     }
 
@@ -210,7 +210,7 @@ impl Group {
         }
         self.record(
             at,
-            World::Fault {
+            GroundTruth::Fault {
                 id: format!("kill-{id}"),
                 fault: Fault::Kill,
                 who: vec![id.to_string()],
@@ -230,7 +230,7 @@ impl Group {
         self.tell(id, Signal::SIGSTOP, true)?;
         self.record(
             at,
-            World::Fault {
+            GroundTruth::Fault {
                 id: format!("freeze-{id}"),
                 fault: Fault::Pause,
                 who: vec![id.to_string()],
@@ -246,7 +246,7 @@ impl Group {
     /// It is dead, or cannot be told.
     pub fn thaw(&mut self, id: &PeerId) -> io::Result<()> {
         self.tell(id, Signal::SIGCONT, false)?;
-        self.record(clock::now(), World::Heal { id: format!("freeze-{id}") })
+        self.record(clock::now(), GroundTruth::Heal { id: format!("freeze-{id}") })
     }
 
     fn tell(&mut self, id: &PeerId, signal: Signal, frozen: bool) -> io::Result<()> {
@@ -284,7 +284,7 @@ impl Group {
         let who = processes.iter().map(|(id, _)| id.to_string()).collect();
         self.record(
             at,
-            World::Fault { id: "stop".to_owned(), fault: Fault::Stop, who, confirmed: true },
+            GroundTruth::Fault { id: "stop".to_owned(), fault: Fault::Stop, who, confirmed: true },
         )?;
         let deadline = Instant::now() + GRACE;
         for (id, process) in &mut processes {
@@ -313,7 +313,7 @@ impl Group {
         let (peer, process) = (peer.clone(), peer.to_string());
         self.record(
             clock::now(),
-            World::Exit {
+            GroundTruth::Exit {
                 peer,
                 process,
                 pid,
@@ -324,7 +324,7 @@ impl Group {
         )
     }
 
-    fn record(&mut self, at: Time, what: World) -> io::Result<()> {
+    fn record(&mut self, at: Time, what: GroundTruth) -> io::Result<()> {
         self.written += 1;
         let line = Record::World(WorldEvent::new(at, WRITER, self.written, what)).line() + "\n";
         self.truth.write_all(line.as_bytes())

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
-use promises::{Fault, Stand, World, WorldEvent};
+use promises::{Fault, GroundTruth, Stand, WorldEvent};
 use protocol::time::Time;
 use thiserror::Error;
 
@@ -103,7 +103,7 @@ impl Hand {
         let at = if *fault == Fault::Resume { clock::now() } else { began };
         let id =
             format!("{}-{}-{}", self.writer.trim_start_matches('_'), fault.name(), self.told + 1);
-        let what = World::Fault {
+        let what = GroundTruth::Fault {
             id,
             fault: fault.clone(),
             who: vec![stand.process.clone()],
@@ -117,7 +117,7 @@ impl Hand {
     ///
     /// # Errors
     /// [`HandError::Untold`].
-    pub fn tell(&mut self, at: Time, what: World) -> Result<(), HandError> {
+    pub fn tell(&mut self, at: Time, what: GroundTruth) -> Result<(), HandError> {
         self.told += 1;
         let event = WorldEvent::new(at, &self.writer, self.told, what);
         let mut line =

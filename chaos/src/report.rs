@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 
 use promises::{
-    BEYOND, Beyond, Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge,
+    BEYOND, Beyond, Fault, Finding, GroundTruth, History, Judgement, Options, Outcome, Record,
+    judge,
 };
 use serde::Serialize;
 
@@ -97,7 +98,7 @@ pub fn came_to_rest(history: &History) -> bool {
     let mut quiet = None;
     for record in &history.records {
         if let Record::World(event) = record
-            && let World::Quiet { from, to, .. } = event.what
+            && let GroundTruth::Quiet { from, to, .. } = event.what
         {
             quiet = Some((from, to));
         }
@@ -105,7 +106,7 @@ pub fn came_to_rest(history: &History) -> bool {
     let Some((from, to)) = quiet else { return false };
     !history.records.iter().any(|record| match record {
         Record::World(event) if (from..to).contains(&event.t) => {
-            matches!(&event.what, World::Fault { fault, .. } if *fault != Fault::Spawn)
+            matches!(&event.what, GroundTruth::Fault { fault, .. } if *fault != Fault::Spawn)
         }
         Record::World(_) | Record::Peer(_) => false,
     })

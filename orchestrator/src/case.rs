@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use chaos::RunFolder;
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use promises::{Options, judge};
 use serde_json::json;
 
@@ -190,7 +190,10 @@ impl Bench {
                 crate::expect::Outcome::Missed { words, .. } => (false, words.clone()),
                 _ => (true, crate::expect::title(&expectation.what)),
             };
-            engine.record_at(curtain, Truth::Expect { id: format!("{}", at + 1), met, words })?;
+            engine.record_at(
+                curtain,
+                GroundTruth::Expect { id: format!("{}", at + 1), met, words },
+            )?;
         }
         let took = curtain.since(engine.began);
         let (settled, halt) = match ran {
@@ -254,7 +257,7 @@ impl Bench {
         };
         engine.record_at(
             crate::clock::now(),
-            Truth::Verdict { outcome: verdict.outcome.name().to_owned() },
+            GroundTruth::Verdict { outcome: verdict.outcome.name().to_owned() },
         )?;
         if verdict.outcome != Outcome::Pass
             && let Some(frames) = world.capture()

@@ -19,7 +19,7 @@ use std::time::Duration;
 use promises::Bindings;
 use promises::fault::Fault;
 use promises::selector::Draw;
-use promises::world::{Phase, World as Truth, WorldEvent};
+use promises::world::{GroundTruth, Phase, WorldEvent};
 use protocol::draw::draw_below;
 use protocol::id::PeerId;
 use protocol::time::Time;
@@ -191,7 +191,7 @@ impl<'a> Engine<'a> {
         if !living.is_empty() {
             self.record_at(
                 self.world.now(),
-                Truth::Fault {
+                GroundTruth::Fault {
                     id: "end".to_owned(),
                     fault: Fault::Stop,
                     who: living,
@@ -238,7 +238,7 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn record_at(&mut self, t: Time, what: Truth) -> Result<(), WorldError> {
+    pub fn record_at(&mut self, t: Time, what: GroundTruth) -> Result<(), WorldError> {
         self.written += 1;
         let event = WorldEvent::new(t, "_", self.written, what);
         self.world.record(&event)?;
@@ -274,7 +274,7 @@ impl<'a> Engine<'a> {
         self.readings.reborn(name);
         let t = self.world.now();
         let pid = self.world.start(name, id)?;
-        self.record_at(t, Truth::Spawn { peer: id.clone(), process: name.clone(), pid })
+        self.record_at(t, GroundTruth::Spawn { peer: id.clone(), process: name.clone(), pid })
     }
 
     /// One turn of everything that runs beside the steps.
@@ -315,7 +315,7 @@ impl<'a> Engine<'a> {
                     || (status.is_some() && one.exits == *status)
             });
             let (peer, process) = (peer.clone(), process.clone());
-            let exit = Truth::Exit {
+            let exit = GroundTruth::Exit {
                 peer,
                 process,
                 pid: *pid,
@@ -402,7 +402,7 @@ impl<'a> Engine<'a> {
             };
         }
         let Some(id) = &step.id else { return Ok(None) };
-        self.record_at(start, Truth::Step { id: id.clone(), phase: Phase::Start })?;
+        self.record_at(start, GroundTruth::Step { id: id.clone(), phase: Phase::Start })?;
         self.observed.occurrences.push(Occurrence {
             step: id.clone(),
             start,
@@ -422,7 +422,7 @@ impl<'a> Engine<'a> {
 
     fn close(&mut self, id: &str, occurrence: usize) -> Result<(), Halt> {
         let now = self.world.now();
-        self.record_at(now, Truth::Step { id: id.to_owned(), phase: Phase::End })?;
+        self.record_at(now, GroundTruth::Step { id: id.to_owned(), phase: Phase::End })?;
         let (end_marks, bindings, moving) = (
             self.world.marks().into_iter().collect(),
             self.bindings.clone(),
@@ -485,7 +485,12 @@ impl<'a> Engine<'a> {
                 let who: Vec<String> = spawns.iter().map(|spawn| spawn.name.clone()).collect();
                 self.record_at(
                     self.world.now(),
-                    Truth::Fault { id: name_of(step), fault: Fault::Spawn, who, confirmed: true },
+                    GroundTruth::Fault {
+                        id: name_of(step),
+                        fault: Fault::Spawn,
+                        who,
+                        confirmed: true,
+                    },
                 )?;
                 Ok(spawns.iter().try_for_each(|spawn| self.start(spawn))?)
             }

@@ -12,7 +12,7 @@ use hosts::firewall::Firewall;
 use hosts::network::{Change, Plan};
 use hosts::rule::{Effect, Rule};
 use hosts::{Network, NetworkError};
-use promises::fault::{Fault, Table};
+use promises::fault::{Fault, LinkSet};
 use promises::world::WorldEvent;
 use protocol::id::PeerId;
 use protocol::time::Time;
@@ -73,7 +73,7 @@ impl Namespaces {
     }
 
     /// The directed pairs of a table, by number of host.
-    fn pairs(&self, table: &Table) -> BTreeSet<(usize, usize)> {
+    fn pairs(&self, table: &LinkSet) -> BTreeSet<(usize, usize)> {
         table
             .links()
             .filter_map(|(from, to)| Some((self.network.number(from)?, self.network.number(to)?)))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use promises::Bindings;
 use promises::history::Record;
 use promises::standing::{Stand, Standing};
-use promises::world::{World as Truth, WorldEvent};
+use promises::world::{GroundTruth, WorldEvent};
 use protocol::id::{Incarnation, Oseq, PeerId, Seq};
 use protocol::note::{Event, Note, Refusal};
 use protocol::time::Time;
@@ -91,7 +91,7 @@ impl Observed {
     /// Takes in what the bench itself has written down.
     pub fn witness(&mut self, event: WorldEvent) {
         self.standing.witness(&event);
-        if let Truth::Exit { process, .. } = &event.what {
+        if let GroundTruth::Exit { process, .. } = &event.what {
             self.ledger.forget(process);
         }
         self.events.push((event.p.clone(), Record::World(event)));

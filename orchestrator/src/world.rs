@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hosts::network::Change;
 use hosts::rule::{Line, Traffic};
-use promises::fault::{Fault, Table};
+use promises::fault::{Fault, LinkSet};
 use promises::history::Record;
 use promises::world::WorldEvent;
 use protocol::id::PeerId;
@@ -41,14 +41,14 @@ pub enum Wrong {
     /// Nothing of some sort passes over some links.
     Cut {
         /// Which links.
-        table: Table,
+        table: LinkSet,
         /// Which frames.
         traffic: Traffic,
     },
     /// Some links are bad.
     Bad {
         /// Which links.
-        table: Table,
+        table: LinkSet,
         /// Which frames.
         traffic: Traffic,
         /// How bad.

@@ -6,11 +6,11 @@
 //! so many simulated runs. In a single run of real processes a broken level counts like a broken
 //! law, because one run has no share in a budget.
 
-use crate::case::Case;
 use crate::check::{
     delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability,
     succession, views, window,
 };
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// One promise.
@@ -23,7 +23,7 @@ pub struct Promise {
     pub statement: &'static str,
     /// Whether it is a law or a service level.
     pub demand: Demand,
-    pub(crate) check: fn(&Case<'_>, &mut Sheet),
+    pub(crate) check: fn(&JudgedRun<'_>, &mut Sheet),
 }
 
 /// How strictly a promise is held.

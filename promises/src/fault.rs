@@ -34,12 +34,12 @@ pub enum Fault {
     /// Nothing passes over these links, in these directions.
     Partition {
         /// Which.
-        table: Table,
+        table: LinkSet,
     },
     /// These links are bad, in these directions.
     Link {
         /// Which.
-        table: Table,
+        table: LinkSet,
         /// How bad.
         #[serde(flatten)]
         weather: Weather,
@@ -214,12 +214,12 @@ fn is_zero(value: &u64) -> bool {
 /// Directed links between processes. Written `a,b|c` where everything between the groups is meant,
 /// in both directions, else `a>b,b>c`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct LinkSet {
     links: BTreeSet<(String, String)>,
     groups: Vec<Vec<String>>,
 }
 
-impl Table {
+impl LinkSet {
     /// Every link between two of these groups, in both directions.
     #[must_use]
     pub fn split(groups: &[Vec<String>]) -> Self {
@@ -280,7 +280,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for LinkSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.groups.is_empty() {
             for (at, (from, to)) in self.links.iter().enumerate() {
@@ -300,16 +300,16 @@ impl fmt::Display for Table {
 #[error(
     "{text:?} is no table of links: write `a,b|c` for groups, or `a>b,b>c` for single directions"
 )]
-pub struct BadTable {
+pub struct BadLinkSet {
     /// The text.
     pub text: String,
 }
 
-impl FromStr for Table {
-    type Err = BadTable;
+impl FromStr for LinkSet {
+    type Err = BadLinkSet;
 
-    fn from_str(text: &str) -> Result<Self, BadTable> {
-        let bad = || BadTable { text: text.to_owned() };
+    fn from_str(text: &str) -> Result<Self, BadLinkSet> {
+        let bad = || BadLinkSet { text: text.to_owned() };
         let name = |part: &str| {
             let part = part.trim();
             if part.is_empty() || part.contains(['>', '|', ',']) {
@@ -322,11 +322,11 @@ impl FromStr for Table {
             return Ok(Self::default());
         }
         if text.contains('|') {
-            let groups: Result<Vec<Vec<String>>, BadTable> =
+            let groups: Result<Vec<Vec<String>>, BadLinkSet> =
                 text.split('|').map(|group| group.split(',').map(name).collect()).collect();
             return groups.map(|groups| Self::split(&groups));
         }
-        let links: Result<Vec<(String, String)>, BadTable> = text
+        let links: Result<Vec<(String, String)>, BadLinkSet> = text
             .split(',')
             .map(|link| {
                 let (from, to) = link.split_once('>').ok_or_else(bad)?;
@@ -337,13 +337,13 @@ impl FromStr for Table {
     }
 }
 
-impl Serialize for Table {
+impl Serialize for LinkSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Table {
+impl<'de> Deserialize<'de> for LinkSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
@@ -351,11 +351,11 @@ impl<'de> Deserialize<'de> for Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Hurt, Table, Weather};
+    use super::{Fault, Hurt, LinkSet, Weather};
 
     #[track_caller]
     fn check(text: &str, links: &[(&str, &str)]) {
-        let table: Table = text.parse().unwrap();
+        let table: LinkSet = text.parse().unwrap();
         assert_eq!(table.links().collect::<Vec<_>>(), links);
         assert_eq!(table.to_string(), text);
     }
@@ -366,16 +366,16 @@ mod tests {
         check("a>b,c>a", &[("a", "b"), ("c", "a")]);
         check("", &[]);
         for bad in ["a", "a>b>c", "a|", ",|b", "a>b,c"] {
-            assert!(bad.parse::<Table>().is_err(), "{bad}");
+            assert!(bad.parse::<LinkSet>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_deaf_peer_speaks_and_a_mute_one_listens() {
         let all = ["a", "b"].map(str::to_owned);
-        let deaf = Table::deaf("a", &all);
+        let deaf = LinkSet::deaf("a", &all);
         assert!(deaf.has("b", "a") && !deaf.has("a", "b"));
-        let mute = Table::mute("a", &all);
+        let mute = LinkSet::mute("a", &all);
         assert!(mute.has("a", "b") && !mute.has("b", "a"));
     }
 

@@ -6,7 +6,7 @@ use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::log_id::LogId;
 use protocol::note::Refusal;
 
-use crate::fault::Table;
+use crate::fault::LinkSet;
 use crate::history::{History, Hole};
 
 mod builder;
@@ -259,7 +259,7 @@ pub(crate) struct Trouble<'a> {
     /// The lives concerned; for the machine's own lateness nobody in particular.
     pub(crate) lives: Vec<LifeId>,
     /// Which links, where it is one of links.
-    pub(crate) table: Option<&'a Table>,
+    pub(crate) table: Option<&'a LinkSet>,
     id: &'a str,
     processes: &'a [String],
 }

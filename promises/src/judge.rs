@@ -6,10 +6,10 @@ use std::fmt;
 use protocol::id::PeerId;
 use protocol::view::Names;
 
-use crate::case::{Case, Options};
 use crate::catalogue::{CATALOGUE, Demand, Promise};
 use crate::history::{History, Hole};
 use crate::index::Index;
+use crate::judged_run::{JudgedRun, Options};
 use crate::sheet::{Broken, Sheet};
 
 /// What the judge says.
@@ -147,8 +147,8 @@ impl Judgement {
 pub fn judge(history: &History, options: &Options) -> Judgement {
     let holes = history.holes();
     let index = Index::of(history, &holes, &options.knobs);
-    let case = Case { history, index: &index, options };
-    let findings: Vec<Finding> = CATALOGUE.iter().map(|promise| examine(promise, &case)).collect();
+    let run = JudgedRun { history, index: &index, options };
+    let findings: Vec<Finding> = CATALOGUE.iter().map(|promise| examine(promise, &run)).collect();
     let required = options.required.iter();
     let missing = required.filter(|id| {
         findings.iter().all(|finding| finding.promise != id.as_str() || finding.looked_at == 0)
@@ -163,9 +163,9 @@ pub fn judge(history: &History, options: &Options) -> Judgement {
     }
 }
 
-fn examine(promise: &Promise, case: &Case<'_>) -> Finding {
+fn examine(promise: &Promise, run: &JudgedRun<'_>) -> Finding {
     let mut sheet = Sheet::default();
-    (promise.check)(case, &mut sheet);
+    (promise.check)(run, &mut sheet);
     Finding {
         promise: promise.id,
         invariants: promise.invariants,

@@ -9,7 +9,6 @@
 //! Pure: no file, no clock, no thread. Callers read the event files and pass their text.
 
 mod beyond;
-mod case;
 pub mod catalogue;
 mod check;
 pub mod disk;
@@ -18,6 +17,7 @@ pub mod fault;
 pub mod history;
 mod index;
 pub mod judge;
+mod judged_run;
 pub mod selector;
 pub mod shape;
 mod sheet;
@@ -25,12 +25,12 @@ pub mod standing;
 pub mod world;
 
 pub use beyond::{BEYOND, Beyond};
-pub use case::Options;
 pub use catalogue::{CATALOGUE, Demand, Promise};
-pub use fault::{Fault, Identity, Table};
+pub use fault::{Fault, Identity, LinkSet};
 pub use history::{History, Record};
 pub use judge::{Finding, Judgement, Outcome, judge};
+pub use judged_run::Options;
 pub use selector::{Bindings, Draw, Selector, SelectorError};
 pub use sheet::{BROKEN_MAX, Broken};
 pub use standing::{Stand, Standing};
-pub use world::{World, WorldEvent};
+pub use world::{GroundTruth, WorldEvent};

@@ -11,7 +11,7 @@ use protocol::id::{Epoch, Incarnation, PeerId, Priority, ViewId};
 use protocol::note::{Event, Note};
 
 use crate::fault::Fault;
-use crate::world::{World, WorldEvent};
+use crate::world::{GroundTruth, WorldEvent};
 
 /// Where one process stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,14 +123,16 @@ impl Standing {
     /// Takes in what was done or seen from outside.
     pub fn witness(&mut self, event: &WorldEvent) {
         match &event.what {
-            World::Exit { process, pid, .. } => {
+            GroundTruth::Exit { process, pid, .. } => {
                 if let Some(stand) = self.stands.get_mut(process)
                     && (stand.pid == *pid || *pid == 0)
                 {
                     stand.alive = false;
                 }
             }
-            World::Fault { fault, who, .. } => who.iter().for_each(|name| self.act(name, fault)),
+            GroundTruth::Fault { fault, who, .. } => {
+                who.iter().for_each(|name| self.act(name, fault))
+            }
             _ => {}
         }
     }
@@ -254,7 +256,7 @@ fn beliefs(stands: &[&Stand]) -> String {
 mod tests {
     use super::Standing;
     use crate::fault::Fault;
-    use crate::world::{World, WorldEvent};
+    use crate::world::{GroundTruth, WorldEvent};
     use protocol::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
     use protocol::log_id::LogId;
     use protocol::note::{Cause, EVENT_VERSION, Event, Note};
@@ -334,7 +336,7 @@ mod tests {
         for (fault, alive, paused) in
             [(Fault::Pause, true, true), (Fault::Resume, true, false), (Fault::Kill, false, false)]
         {
-            let what = World::Fault {
+            let what = GroundTruth::Fault {
                 id: String::new(),
                 fault,
                 who: vec!["p1".to_owned()],

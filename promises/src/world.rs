@@ -30,13 +30,13 @@ pub struct WorldEvent {
     pub n: u64,
     /// What was done or seen.
     #[serde(flatten)]
-    pub what: World,
+    pub what: GroundTruth,
 }
 
 impl WorldEvent {
     /// An event of the present schema.
     #[must_use]
-    pub fn new(t: Time, p: &str, n: u64, what: World) -> Self {
+    pub fn new(t: Time, p: &str, n: u64, what: GroundTruth) -> Self {
         Self { v: EVENT_VERSION, t, p: p.to_owned(), n, what }
     }
 }
@@ -44,7 +44,7 @@ impl WorldEvent {
 /// What was done or seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
-pub enum World {
+pub enum GroundTruth {
     /// A process was started.
     Spawn {
         /// The peer it is to be.
@@ -148,20 +148,22 @@ pub enum Phase {
 
 #[cfg(test)]
 mod tests {
-    use super::{World, WorldEvent};
-    use crate::fault::{Fault, Table};
+    use super::{GroundTruth, WorldEvent};
+    use crate::fault::{Fault, LinkSet};
     use protocol::time::Time;
 
     #[test]
     fn a_fault_reads_like_the_documentation_says() {
-        let table =
-            Table::split(&[vec!["peer1".to_owned(), "peer2".to_owned()], vec!["peer3".to_owned()]]);
+        let table = LinkSet::split(&[
+            vec!["peer1".to_owned(), "peer2".to_owned()],
+            vec!["peer3".to_owned()],
+        ]);
         let who = vec!["peer1".to_owned(), "peer2".to_owned(), "peer3".to_owned()];
         let event = WorldEvent::new(
             Time::from_micros(820),
             "_",
             77,
-            World::Fault {
+            GroundTruth::Fault {
                 id: "cut".to_owned(),
                 fault: Fault::Partition { table },
                 who,
@@ -182,7 +184,11 @@ mod tests {
         let event: WorldEvent = serde_json::from_str(line).unwrap();
         assert_eq!(
             event.what,
-            World::Quiet { from: Time::from_micros(1), to: Time::from_micros(9), core: vec![] }
+            GroundTruth::Quiet {
+                from: Time::from_micros(1),
+                to: Time::from_micros(9),
+                core: vec![]
+            }
         );
     }
 }

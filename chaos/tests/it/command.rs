@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use chaos::procfs;
-use promises::{Fault, Record, World, history};
+use promises::{Fault, GroundTruth, Record, history};
 use protocol::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
 use protocol::note::{EVENT_VERSION, Event, Note};
 use protocol::time::Time;
@@ -105,7 +105,9 @@ impl Run {
         records
             .filter_map(|line| match line {
                 history::Line::Record(Record::World(event)) => match event.what {
-                    World::Fault { fault, who, confirmed, .. } => Some((fault, who, confirmed)),
+                    GroundTruth::Fault { fault, who, confirmed, .. } => {
+                        Some((fault, who, confirmed))
+                    }
                     _ => None,
                 },
                 _ => None,

@@ -3,7 +3,7 @@
 
 use promises::fault::{Fault, Identity};
 use promises::selector::Draw;
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use protocol::time::Time;
 
 use super::{Engine, Halt, name_of};
@@ -54,7 +54,7 @@ impl Engine<'_> {
             let confirmed = self.world.act(fault, who)?;
             self.record_at(
                 t,
-                Truth::Fault {
+                GroundTruth::Fault {
                     id: id.to_owned(),
                     fault: fault.clone(),
                     who: who.to_vec(),
@@ -107,7 +107,7 @@ impl Engine<'_> {
         let fault = Fault::Restart { identity };
         self.record_at(
             t,
-            Truth::Fault { id: name_of(step), fault, who: who.to_vec(), confirmed: true },
+            GroundTruth::Fault { id: name_of(step), fault, who: who.to_vec(), confirmed: true },
         )?;
         for name in who {
             if identity == Identity::Fresh {
@@ -167,7 +167,7 @@ impl Engine<'_> {
             let living = self.world.living();
             let who: Vec<String> = who.into_iter().filter(|name| living.contains(name)).collect();
             self.act(&fault, &who, &Fault::Resume)?;
-            self.record_at(self.world.now(), Truth::Heal { id: fault })?;
+            self.record_at(self.world.now(), GroundTruth::Heal { id: fault })?;
             self.close_if_named(occurrence)?;
         }
         Ok(())

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use hosts::network::Change;
 use hosts::rule::Line;
-use promises::fault::{Fault, Hurt, Table, Weather};
+use promises::fault::{Fault, Hurt, LinkSet, Weather};
 use promises::selector::{Draw, Selector};
 use promises::shape::{Shape, Who};
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use protocol::time::Time;
 
 use super::{Engine, Halt, name_of};
@@ -40,7 +40,7 @@ impl Engine<'_> {
         partition: &Partition,
         occurrence: Option<usize>,
     ) -> Result<(), Halt> {
-        let mut table = Table::default();
+        let mut table = LinkSet::default();
         let limit = self.limit(step);
         self.wait(step, limit, "the peers of the partition", |engine| {
             engine.table_of(step, partition).map(|found| table = found)
@@ -93,7 +93,7 @@ impl Engine<'_> {
             rate: link.rate,
             mtu: link.mtu,
         };
-        let table = Table::directed(pairs);
+        let table = LinkSet::directed(pairs);
         let fault = Fault::Link { table: table.clone(), weather: line.weather(link.traffic) };
         let who = named_in(&table);
         self.go_wrong(
@@ -215,11 +215,11 @@ impl Engine<'_> {
     fn mend(&mut self, at: usize) -> Result<(), Halt> {
         let Lasting { name, occurrence, is_felt, .. } = self.lasting.remove(at);
         if is_felt {
-            return Ok(self.record_at(self.world.now(), Truth::Heal { id: name })?);
+            return Ok(self.record_at(self.world.now(), GroundTruth::Heal { id: name })?);
         }
         self.world.mend(&name)?;
         self.teller.act(&format!("heal {name}"), self.world.now().since(self.began));
-        self.record_at(self.world.now(), Truth::Heal { id: name })?;
+        self.record_at(self.world.now(), GroundTruth::Heal { id: name })?;
         self.close_if_named(occurrence)
     }
 
@@ -240,7 +240,7 @@ impl Engine<'_> {
         let t = self.world.now();
         self.teller.act(&format!("{name}: {fault}"), t.since(self.began));
         self.world.go_wrong(&name, &wrong)?;
-        self.record_at(t, Truth::Fault { id: name.clone(), fault, who, confirmed: true })?;
+        self.record_at(t, GroundTruth::Fault { id: name.clone(), fault, who, confirmed: true })?;
         let ends = step
             .lasts
             .as_ref()
@@ -321,7 +321,7 @@ impl Engine<'_> {
         }
     }
 
-    fn table_of(&self, step: &Step, partition: &Partition) -> Result<Table, String> {
+    fn table_of(&self, step: &Step, partition: &Partition) -> Result<LinkSet, String> {
         let everybody = self.everybody();
         let place = |name: &String| {
             everybody
@@ -334,7 +334,7 @@ impl Engine<'_> {
                 let pairs = shape.pairs(everybody.len(), |who| {
                     if let Who::Peer(at) = who { Some(at) } else { None }
                 });
-                Table::directed(
+                LinkSet::directed(
                     pairs
                         .into_iter()
                         .map(|(from, to)| (everybody[from].clone(), everybody[to].clone())),
@@ -351,7 +351,7 @@ impl Engine<'_> {
                 ShapeName::Everybody => {
                     let apart: Vec<Vec<String>> =
                         everybody.iter().map(|name| vec![name.clone()]).collect();
-                    return Ok(Table::split(&apart));
+                    return Ok(LinkSet::split(&apart));
                 }
             })),
             Form::Of(shape, who) => {
@@ -374,7 +374,7 @@ impl Engine<'_> {
                     .zip(0..)
                     .map(|(group, counter)| self.all_of(step, group, counter))
                     .collect();
-                Ok(Table::split(&groups?))
+                Ok(LinkSet::split(&groups?))
             }
             Form::OneWay(directions) => {
                 let mut pairs = BTreeSet::new();
@@ -389,13 +389,13 @@ impl Engine<'_> {
                     );
                 }
                 pairs.retain(|(from, to)| from != to);
-                Ok(Table::directed(pairs))
+                Ok(LinkSet::directed(pairs))
             }
         }
     }
 
     /// Those that reach fewer than half of all there are both ways, themselves included.
-    fn minority(&self, table: &Table) -> Vec<String> {
+    fn minority(&self, table: &LinkSet) -> Vec<String> {
         let everybody = self.everybody();
         let reached = |one: &String| {
             let reaches = |other: &&String| {
@@ -408,15 +408,15 @@ impl Engine<'_> {
 }
 
 /// These and all others, both ways.
-fn isolating(who: &[String], everybody: &[String]) -> Table {
+fn isolating(who: &[String], everybody: &[String]) -> LinkSet {
     let others = || everybody.iter().filter(|other| !who.contains(other));
-    Table::directed(who.iter().flat_map(|one| {
+    LinkSet::directed(who.iter().flat_map(|one| {
         others().flat_map(|other| [(one.clone(), other.clone()), (other.clone(), one.clone())])
     }))
 }
 
 /// Everybody in a table, in order.
-fn named_in(table: &Table) -> Vec<String> {
+fn named_in(table: &LinkSet) -> Vec<String> {
     table
         .links()
         .flat_map(|(from, to)| [from.to_owned(), to.to_owned()])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 
 use super::{Engine, Halt};
 use crate::expect::{Outcome, shown};
@@ -19,7 +19,7 @@ impl Engine<'_> {
         let rest = self.settle_within(self.default_limit());
         let to = self.world.now();
         let core = self.observed.moving();
-        self.record_at(to, Truth::Quiet { from, to, core })?;
+        self.record_at(to, GroundTruth::Quiet { from, to, core })?;
         rest.map(|()| true)
     }
 

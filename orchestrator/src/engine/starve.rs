@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use promises::fault::Fault;
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use protocol::time::Time;
 
 use super::{Engine, Halt, name_of};
@@ -114,7 +114,7 @@ impl Engine<'_> {
         let Starvation { who, fault, occurrence, .. } = self.starvations.remove(at);
         self.observed.starving.retain(|name| !who.contains(name));
         self.act_on_living(&fault, &who, &Fault::Resume)?;
-        self.record_at(self.world.now(), Truth::Heal { id: fault })?;
+        self.record_at(self.world.now(), GroundTruth::Heal { id: fault })?;
         self.close_if_named(occurrence)
     }
 

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use protocol::time::Time;
 
 use super::Engine;
@@ -25,7 +25,7 @@ impl Engine<'_> {
         if late > self.scenario.cluster.knobs.heartbeat_interval / 4 {
             self.record_at(
                 now,
-                Truth::Lag { us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) },
+                GroundTruth::Lag { us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) },
             )?;
         }
         Ok(())
@@ -42,7 +42,7 @@ impl Engine<'_> {
         self.last_sample = now;
         for process in self.world.living() {
             if let Some((pid, Holdings { descriptors, memory })) = self.world.holdings(&process) {
-                self.record_at(now, Truth::Sample { process, pid, descriptors, memory })?;
+                self.record_at(now, GroundTruth::Sample { process, pid, descriptors, memory })?;
             }
         }
         Ok(())

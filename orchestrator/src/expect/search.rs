@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use promises::Bindings;
 use promises::history::Record;
-use promises::world::World as Truth;
+use promises::world::GroundTruth;
 use protocol::note::Note;
 use protocol::time::Time;
 use regex::Regex;
@@ -208,7 +208,7 @@ fn name_of(record: &Record) -> Cow<'static, str> {
             other => tag(other).into(),
         },
         Record::World(event) => match &event.what {
-            Truth::Sample { .. } => "sample".into(),
+            GroundTruth::Sample { .. } => "sample".into(),
             other => tag(other).into(),
         },
     }

@@ -9,7 +9,7 @@ use chaos::RunFolder;
 use promises::fault::Fault;
 use promises::history::Record;
 use promises::shape::{Over, Shape, Who};
-use promises::world::World;
+use promises::world::GroundTruth;
 use protocol::config::{Knobs, Mode};
 use protocol::id::PeerId;
 use protocol::note::Note;
@@ -62,11 +62,11 @@ impl Story {
                     }
                 }
                 Record::World(event) => match &event.what {
-                    World::Fault { id, fault: Fault::Partition { .. }, .. } => {
+                    GroundTruth::Fault { id, fault: Fault::Partition { .. }, .. } => {
                         cut = Some(id.clone())
                     }
-                    World::Heal { id } if cut.as_ref() == Some(id) => apart = views.clone(),
-                    World::Quiet { .. } => {
+                    GroundTruth::Heal { id } if cut.as_ref() == Some(id) => apart = views.clone(),
+                    GroundTruth::Quiet { .. } => {
                         together = views.clone();
                         one_leader = leaders.values().collect::<BTreeSet<_>>().len() == 1;
                     }

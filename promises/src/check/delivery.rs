@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::log_id::LogId;
 
-use crate::case::Case;
 use crate::index::{Entry, Index, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Everything delivered was published by the origin it names, with those bytes, and comes at most
 /// once to each peer.
-pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn integrity(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
     // What nobody but those who got it tells of: the bytes, and who got it first.
     let mut unseen: BTreeMap<(LifeId, u64), (u64, usize)> = BTreeMap::new();
@@ -24,7 +24,7 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
             };
             sheet.look();
             delivered.push((id, origin, oseq, fact.at));
-            if !case.options.publish_known
+            if !run.options.publish_known
                 || index.lives[origin].first.is_none()
                 || index.lives[origin].holed
             {
@@ -87,8 +87,8 @@ fn cut_off(index: &Index<'_>, life: LifeId) -> bool {
 }
 
 /// What comes from one origin comes in the order in which it was published.
-pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn fifo(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let mut last: Vec<Option<(u64, usize)>> = vec![];
     for (id, life) in index.lives.iter().enumerate() {
         last.clear();
@@ -117,10 +117,10 @@ pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
 /// Once the group is at rest, every reading of a peer that still lives stands once in the log that
 /// the group has then, or was declared lost there: also those of a side that has lost a merge. And
 /// every merge names what it takes back.
-pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn accounted(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     merges_name_their_ranges(index, sheet);
-    if !case.options.settled {
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
@@ -271,8 +271,8 @@ fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
 
 /// At rest, every safe reading of a living peer that stands in its log was acknowledged to it, with
 /// the place where it stands; and no reading twice with the same place.
-pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn confirmed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut told: BTreeSet<(u64, u64, &LogId)> = BTreeSet::new();
         let mut log = &index.none;
@@ -296,7 +296,7 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
             }
         }
     }
-    if !case.options.settled {
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
@@ -338,11 +338,11 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 /// A group has no more members than the number that it admits.
-pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn bounded(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for view in &index.views {
         sheet.look();
-        let most = usize::try_from(case.options.knobs.members_max).unwrap_or(usize::MAX);
+        let most = usize::try_from(run.options.knobs.members_max).unwrap_or(usize::MAX);
         if view.members.len() > most {
             sheet.breach(&[view.at], || {
                 format!(
@@ -357,12 +357,12 @@ pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// Everything published in the quiet window, and everything else that one of the core has of the
 /// log they share, reaches each of the core, from its join point on.
-pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
-    if !case.options.settled {
+pub(crate) fn delivers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
-    let index = case.index;
+    let index = run.index;
     let reaches: Vec<Reach> = index
         .core()
         .into_iter()

@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::Case;
 use crate::check::held::Held;
 use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// A gap is told only of readings that the leader does not retain, or that come after later ones of
 /// their origin.
-pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn gap_needed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut reached: Option<EpochId> = None;
         let mut highest: BTreeMap<LifeId, u64> = BTreeMap::new();
@@ -43,7 +43,7 @@ pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
                     else {
                         continue;
                     };
-                    let Some(kept) = Kept::of(case, leader, epoch, fact.at) else {
+                    let Some(kept) = Kept::of(run, leader, epoch, fact.at) else {
                         sheet.excuse("its leader led no more, or had just got its log");
                         continue;
                     };
@@ -103,11 +103,11 @@ struct Kept {
 
 impl Kept {
     /// At the moment of that record; none if it was in another epoch then.
-    fn of(case: &Case<'_>, leader: LifeId, epoch: EpochId, at: usize) -> Option<Self> {
-        let knobs = &case.options.knobs;
+    fn of(run: &JudgedRun<'_>, leader: LifeId, epoch: EpochId, at: usize) -> Option<Self> {
+        let knobs = &run.options.knobs;
         let (mut held, mut adopted) = (Held::default(), None);
-        let mut log = &case.index.none;
-        for fact in case.index.lives[leader].facts.iter().take_while(|fact| fact.at < at) {
+        let mut log = &run.index.none;
+        for fact in run.index.lives[leader].facts.iter().take_while(|fact| fact.at < at) {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
                 What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
@@ -122,7 +122,7 @@ impl Kept {
             }
         }
         let end = held.0.last().filter(|_| adopted == Some(epoch))?.0;
-        let by_room = knobs.retain_bytes / case.heaviest_entry();
+        let by_room = knobs.retain_bytes / run.heaviest_entry();
         // It may hold more than it has handed over, by as much as was under way.
         let forgotten = end.saturating_sub(knobs.retain_entries.saturating_sub(SLACK));
         let perhaps = end.saturating_sub(by_room.min(knobs.retain_entries).saturating_sub(SLACK));

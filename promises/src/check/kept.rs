@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::case::Case;
 use crate::check::founding::Founding;
 use crate::check::known::{Known, each_stable};
 use crate::check::parts::{Parts, Right, Stable, UNTOLD};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// Who has had an entry that is stable, and asks to lead, goes on above it. In mode `available` it
 /// goes over to the log of another part, if that one has parted rightly, and it did not know itself
 /// that the entry is stable.
 pub(crate) fn founders_keep(
-    case: &Case<'_>,
+    run: &JudgedRun<'_>,
     parts: &Parts<'_>,
     stable: &BTreeMap<(EpochId, u64), Known<'_>>,
     sheet: &mut Sheet,
 ) {
-    let (index, foundings) = (case.index, parts.foundings);
+    let (index, foundings) = (run.index, parts.foundings);
     let dropped = |founding: &Founding| {
         founding
             .dropped
@@ -47,7 +47,7 @@ pub(crate) fn founders_keep(
             let Some(known) = stable.get(&(epoch, seq)) else { continue };
             let knew_it =
                 knew.get(&(founding.owner, epoch, seq)).is_some_and(|told| *told < founding.at);
-            let right = if case.is_primary() || knew_it {
+            let right = if run.is_primary() || knew_it {
                 Right::Dropped(founding.at)
             } else {
                 parts.right_of_founder(Stable { epoch, seq, known: known.t }, founded)

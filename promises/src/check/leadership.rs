@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::Case;
 use crate::index::{Entry, EpochId, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// Nobody but its owner leads an epoch, and everybody who follows somebody in it follows the owner.
-pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn one_leader_per_epoch(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let mut elected: BTreeMap<EpochId, (LifeId, usize)> = BTreeMap::new();
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
@@ -57,8 +57,8 @@ pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 /// What a life promises, adopts and leads only rises.
-pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn epoch_monotonic(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut highest: [Option<(EpochId, usize)>; 3] = [None; 3];
         for fact in &life.facts {
@@ -91,8 +91,8 @@ pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
 /// none, and takes in no reading of one, unless it comes with a cut or a snapshot. What a peer
 /// takes in and when is its own business; but a reading that was published after the promise cannot
 /// have been there before it.
-pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn fenced_sequencer(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut promised: Option<(EpochId, usize)> = None;
         // When it promised, until it adopts something.

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::Case;
 use crate::check::gaps::SIZES;
 use crate::index::{Entry, EpochId, Index, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand
 /// in that log.
-pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let knobs = &case.options.knobs;
+pub(crate) fn lost_truly(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let knobs = &run.options.knobs;
     let mut stands: BTreeMap<(EpochId, LifeId, u64), (u64, usize)> = BTreeMap::new();
     for group in index.positions() {
         for placed in group {
@@ -77,9 +77,9 @@ pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// Who stops as having left has every accepted reading in the log of somebody who lives, or has
 /// said which not.
-pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    if !case.options.settled {
+pub(crate) fn left_clean(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use protocol::id::{Incarnation, PeerId};
 
-use crate::case::Case;
 use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done
 /// to it, not by what the leader believed.
-pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn no_false_death(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut before: Option<&ViewFact<'_>> = None;
         for fact in &life.facts {
@@ -26,7 +26,7 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                         && old.view_id + 1 == view.view_id
                         && view.leader == life.peer
                     {
-                        removals(case, id, old, view, sheet);
+                        removals(run, id, old, view, sheet);
                     }
                 }
                 // Whoever was outside meanwhile has no group to remove anybody from.
@@ -53,16 +53,16 @@ fn is_sent_away(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &Vie
 }
 
 fn removals(
-    case: &Case<'_>,
+    run: &JudgedRun<'_>,
     leader: LifeId,
     old: &ViewFact<'_>,
     new: &ViewFact<'_>,
     sheet: &mut Sheet,
 ) {
-    let index = case.index;
+    let index = run.index;
     // While the leader itself stood still for as long as it waits for answers, the others may have
     // gone on without it, and it may not have heard them.
-    let knobs = &case.options.knobs;
+    let knobs = &run.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros())
         .unwrap_or(u64::MAX);
     let (stood_still, is_out) =
@@ -116,7 +116,7 @@ fn removals(
         if gone
             || silent
             || !arrived
-            || is_slow(case, leader, removed, old, new)
+            || is_slow(run, leader, removed, old, new)
             || !follows(index, removed, (old, new), decided)
         {
             continue;
@@ -178,24 +178,24 @@ fn claimed_and_elected_at(
 /// numbers that allow to evict it. It says so when it numbers the second one; both are told of when
 /// they are handed over, which under `safe` may be much later.
 fn is_slow(
-    case: &Case<'_>,
+    run: &JudgedRun<'_>,
     leader: LifeId,
     removed: LifeId,
     old: &ViewFact<'_>,
     new: &ViewFact<'_>,
 ) -> bool {
-    let mut said = case.index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
+    let mut said = run.index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
     said.any(|fact| {
         let What::Slow { life, lag } = fact.what else { return false };
-        life == removed && (old.seq..new.seq).contains(&lag.high) && may_evict(case, lag)
+        life == removed && (old.seq..new.seq).contains(&lag.high) && may_evict(run, lag)
     })
 }
 
-fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
-    let knobs = &case.options.knobs;
+fn may_evict(run: &JudgedRun<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
+    let knobs = &run.options.knobs;
     // Few large readings weigh as much as many small ones; how large they were is not in the
     // history.
-    let heavy = high.saturating_mul(case.heaviest_entry()) > knobs.retain_bytes;
+    let heavy = high.saturating_mul(run.heaviest_entry()) > knobs.retain_bytes;
     // Or a reading waits to be safe, and everybody with it.
     let far = behind > knobs.max_lag_entries
         || heavy && behind > 0
@@ -228,12 +228,12 @@ fn follows(
 }
 
 /// At rest, everybody in the core reports one view, and it names exactly the core.
-pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
-    if !case.options.settled {
+pub(crate) fn converges(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
-    let index = case.index;
+    let index = run.index;
     let core = index.core();
     let mut first: Option<&ViewFact<'_>> = None;
     for id in &core {
@@ -275,9 +275,9 @@ pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// A peer that starts, and to which nothing happens, is in a view within the bound, unless the
 /// group is blocked; and who joins for the first time gets as much of the past as `late_join` says.
-pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let knobs = &case.options.knobs;
+pub(crate) fn late_join(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let knobs = &run.options.knobs;
     // It listens, believes for a while in a leader that does not answer, asks again, and fetches
     // the log.
     let span = knobs.join_timeout
@@ -308,14 +308,14 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     for id in 0..index.lives.len() {
-        the_past_as_asked(case, id, sheet);
+        the_past_as_asked(run, id, sheet);
     }
 }
 
 /// Who joins a group that it did not found begins so many entries before the view that admits it;
 /// with fewer only where there are none, or where they need not be retained.
-fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
-    let (index, knobs) = (case.index, &case.options.knobs);
+fn the_past_as_asked(run: &JudgedRun<'_>, id: LifeId, sheet: &mut Sheet) {
+    let (index, knobs) = (run.index, &run.options.knobs);
     let asked = knobs.late_join.entries();
     let mut facts = index.lives[id].facts.iter();
     let Some(transfer) = facts.find(|fact| {
@@ -343,7 +343,7 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
             && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
     });
     let few = view.seq < knobs.retain_entries / 2
-        && view.seq.saturating_mul(case.heaviest_entry()) < knobs.retain_bytes;
+        && view.seq.saturating_mul(run.heaviest_entry()) < knobs.retain_bytes;
     let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
     if got > asked || got < due {
         sheet.breach(&[transfer.at, view.at], || {
@@ -358,8 +358,8 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
 
 /// A process that is started again comes in with a higher incarnation, and no view goes back to the
 /// old one, unless it is of another group, whose log took the place of the one that knew better.
-pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn rejoins(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let core = index.core();
     for (id, life) in index.lives.iter().enumerate() {
         let Some(first) = life.first else { continue };
@@ -381,7 +381,7 @@ pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
                     format!("{} comes after {}", index.name(id), index.name(other))
                 });
             }
-            if case.options.settled && core.contains(&id) && index.last_view(id).is_none() {
+            if run.options.settled && core.contains(&id) && index.last_view(id).is_none() {
                 sheet.breach(&[first, life.last], || {
                     format!("{} came back and is in no view", index.name(id))
                 });

@@ -1,12 +1,12 @@
 //! The numbered log: one entry a position, one order, no silent holes.
 
-use crate::case::Case;
 use crate::index::{Entry, EpochId, Index, Kind, Life, LifeId, Placed, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// One position of one epoch holds one entry, whoever speaks of it.
-pub(crate) fn no_duplicate_seq(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn no_duplicate_seq(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for group in index.positions() {
         sheet.look_at(group.len());
         let first = &group[0];
@@ -48,8 +48,8 @@ fn same(index: &Index<'_>, one: Kind, other: Kind) -> bool {
 
 /// Two lives that had the same entry had the same one before it, and so, back to where the later of
 /// them joined, the same log. An epoch starts where its owner says.
-pub(crate) fn total_order(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn total_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for group in index.positions() {
         let mut befores =
             group.iter().filter_map(|placed| placed.before.map(|before| (placed, before)));
@@ -121,16 +121,16 @@ fn cuts_are_kept(index: &Index<'_>, sheet: &mut Sheet) {
 }
 
 /// From where a life joins, no reading is passed over in silence, and no position comes twice.
-pub(crate) fn gap_free(case: &Case<'_>, sheet: &mut Sheet) {
-    for (id, life) in case.index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        walk(case.index, id, life, sheet);
+pub(crate) fn gap_free(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    for (id, life) in run.index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        walk(run.index, id, life, sheet);
     }
 }
 
 /// A reading is called a repeat only where the same sinks have had it, or were told that it is
 /// lost.
-pub(crate) fn had_before(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn had_before(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         for fact in &life.facts {
             match fact.what {

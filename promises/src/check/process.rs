@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::id::PeerId;
 
-use crate::case::Case;
 use crate::check::tables::tables_match;
 use crate::disk::{Disk, DiskLine, Place};
 use crate::fault::{Fault, Identity};
 use crate::history::Record;
 use crate::index::{Entry, Fact, Index, Kind, Life, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::{Broken, Sheet};
-use crate::world::World;
+use crate::world::GroundTruth;
 
 /// A process ends when it is told to, and as it should.
-pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn no_crash(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
             match fact.what {
@@ -35,10 +35,10 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
     let mut twins: BTreeSet<&str> = BTreeSet::new();
     // Which peer each process that runs is.
     let mut running: BTreeMap<&str, &PeerId> = BTreeMap::new();
-    for (at, record) in case.history.records.iter().enumerate() {
+    for (at, record) in run.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
         match &event.what {
-            World::Spawn { process, peer, .. } => {
+            GroundTruth::Spawn { process, peer, .. } => {
                 for (other, _) in
                     running.iter().filter(|(other, name)| **name == peer && **other != process)
                 {
@@ -48,16 +48,16 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
                 killed.remove(process.as_str());
                 stopped.remove(process.as_str());
             }
-            World::Fault { fault: Fault::Restart { identity: Identity::Fresh }, who, .. } => {
-                wiped.extend(who.iter().map(String::as_str))
-            }
-            World::Fault { fault: Fault::Kill, who, .. } => {
+            GroundTruth::Fault {
+                fault: Fault::Restart { identity: Identity::Fresh }, who, ..
+            } => wiped.extend(who.iter().map(String::as_str)),
+            GroundTruth::Fault { fault: Fault::Kill, who, .. } => {
                 killed.extend(who.iter().map(|name| (name.as_str(), at)))
             }
-            World::Fault { fault: Fault::Stop, who, .. } => {
+            GroundTruth::Fault { fault: Fault::Stop, who, .. } => {
                 stopped.extend(who.iter().map(|name| (name.as_str(), at)))
             }
-            World::Exit { process, status, signal, expected, .. } => {
+            GroundTruth::Exit { process, status, signal, expected, .. } => {
                 sheet.look();
                 running.remove(process.as_str());
                 // Of two that bear one name either may be sent away while it is about to go; and so
@@ -95,21 +95,21 @@ fn is_crash(signal: i32) -> bool {
 
 /// What stands in a process's files is what it delivered, in that order. A life that was cut off
 /// may lack the end of its file, or of its events.
-pub(crate) fn disk_matches(case: &Case<'_>, sheet: &mut Sheet) {
-    for disk in &case.options.disks {
+pub(crate) fn disk_matches(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    for disk in &run.options.disks {
         for bad in &disk.unreadable {
             sheet.breach(&[], || format!("the file of {bad}"));
         }
-        match compare(case, disk, sheet) {
-            Ok(()) => tables_match(case, disk, sheet),
+        match compare(run, disk, sheet) {
+            Ok(()) => tables_match(run, disk, sheet),
             // What the tables should have is read from the ordered file.
             Err(broken) => sheet.breach(&broken.evidence, || broken.words),
         }
     }
 }
 
-fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken> {
-    let index = case.index;
+fn compare(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken> {
+    let index = run.index;
     let mut lives: Vec<&Life<'_>> =
         index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
     lives.sort_by_key(|life| life.first);
@@ -122,7 +122,7 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
         .collect();
     let mut lines = disk.lines.iter().filter(|line| is_told(line)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
-        let complete = life.stopped || (case.options.settled && life.ended.is_none());
+        let complete = life.stopped || (run.options.settled && life.ended.is_none());
         // Any later life, since one in between may have been killed before it kept anything.
         let later = || told[turn + 1..].iter().flat_map(|facts| facts.first());
         let starts_next =
@@ -254,12 +254,12 @@ fn describe(what: &What<'_>) -> String {
 
 /// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once
 /// a peer is in company: the second half of a window holds little more than the first.
-pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
-    rejects_are_counted(case.index, sheet);
+pub(crate) fn hygiene(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    rejects_are_counted(run.index, sheet);
     let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
-    for (at, record) in case.history.records.iter().enumerate() {
+    for (at, record) in run.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
-        if let World::Sample { process, pid, descriptors, memory } = &event.what {
+        if let GroundTruth::Sample { process, pid, descriptors, memory } = &event.what {
             samples.entry((process, *pid)).or_default().push(Sample {
                 t: event.t.as_micros(),
                 at,
@@ -272,9 +272,9 @@ pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
         // Before it was in company, a peer had next to no connections and files.
         let begun = samples[0].t;
         let in_company =
-            case.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
+            run.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
         let joined = in_company
-            .filter(|view| case.index.lives[view.life].process == Some(process))
+            .filter(|view| run.index.lives[view.life].process == Some(process))
             .map(|view| view.t)
             .min();
         samples.retain(|sample| joined.is_none_or(|joined| sample.t > joined));

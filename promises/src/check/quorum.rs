@@ -1,11 +1,11 @@
 //! Mode `primary`: who reaches no quorum of its group does not lead it.
 
-use crate::case::Case;
 use crate::fault::Fault;
 use crate::history::Record;
 use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
-use crate::world::World;
+use crate::world::GroundTruth;
 
 /// A leader that is cut off from every quorum of its view has stepped down before the others give
 /// it up.
@@ -13,16 +13,16 @@ use crate::world::World;
 /// What the leader can reach follows from the cut that was made, not from what it believes. Asked
 /// only where nothing else happened to it meanwhile: one that stands still cannot say that it steps
 /// down.
-pub(crate) fn steps_down(case: &Case<'_>, sheet: &mut Sheet) {
-    if !case.is_primary() {
+pub(crate) fn steps_down(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    if !run.is_primary() {
         return;
     }
-    let index = case.index;
-    let knobs = &case.options.knobs;
+    let index = run.index;
+    let knobs = &run.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout + knobs.heartbeat_interval).as_micros())
         .unwrap_or(u64::MAX);
     // A bad link is no cut: something passes.
-    let is_cut = |at: usize| matches!(&case.history.records[at], Record::World(event) if matches!(event.what, World::Fault { fault: Fault::Partition { .. }, .. }));
+    let is_cut = |at: usize| matches!(&run.history.records[at], Record::World(event) if matches!(event.what, GroundTruth::Fault { fault: Fault::Partition { .. }, .. }));
     let cuts = index
         .troubles
         .iter()

@@ -9,9 +9,9 @@ use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
 use protocol::log_id::LogId;
 use protocol::note::Note;
 
-use crate::case::Case;
 use crate::disk::DiskLine;
 use crate::history::Record;
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// A position.
@@ -28,15 +28,15 @@ enum Content<'a> {
 }
 
 /// No position holds two things, and no name means two readings.
-pub(crate) fn no_reuse(case: &Case<'_>, sheet: &mut Sheet) {
+pub(crate) fn no_reuse(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     // What a file has and its peer did not tell is the business of `disk-matches`.
     let (mut told, mut kept) = (Said::default(), Said::default());
-    for (at, record) in case.history.records.iter().enumerate() {
+    for (at, record) in run.history.records.iter().enumerate() {
         if let Record::Peer(event) = record {
             told.by(&event.note, at);
         }
     }
-    for (process, line) in case
+    for (process, line) in run
         .options
         .disks
         .iter()

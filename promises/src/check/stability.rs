@@ -15,20 +15,20 @@ use std::collections::BTreeMap;
 
 use protocol::log_id::LogId;
 
-use crate::case::Case;
 use crate::check::founding::foundings;
 use crate::check::held::Held;
 use crate::check::kept::{founders_keep, members_keep};
 use crate::check::known::{Known, StableEntries, stable_entries};
 use crate::check::parts::{Parts, Right, Stable, UNTOLD};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there
 /// is one log.
-pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    if case.is_primary() {
+pub(crate) fn stable_agreement(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    if run.is_primary() {
         one_log(index, sheet);
     }
     let foundings = foundings(index);
@@ -41,7 +41,7 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
             let rights = [(epoch, known, *other_epoch), (*other_epoch, other, epoch)].map(
                 |(epoch, known, reached)| {
                     let stable = Stable { epoch, seq, known: known.t };
-                    if case.is_primary() {
+                    if run.is_primary() {
                         Right::Dropped(known.at)
                     } else {
                         parts.right(stable, reached)
@@ -66,12 +66,12 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
         }
         at_place.push((epoch, *known));
     }
-    cuts_keep(case, &parts, sheet);
+    cuts_keep(run, &parts, sheet);
 }
 
 /// Nobody's log is cut below what it knew to be stable there, unless it goes over to another part.
-fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+fn cuts_keep(run: &JudgedRun<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         // What it knew: up to which position, in which log and epoch, and when it knew that.
         let mut known: Option<(&LogId, u64, EpochId, usize, u64)> = None;
@@ -108,7 +108,7 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                             seq: bound,
                             known: t,
                         };
-                        let right = if case.is_primary() {
+                        let right = if run.is_primary() {
                             Right::Dropped(fact.at)
                         } else {
                             parts.right(stable, reached)
@@ -163,12 +163,12 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
 
 /// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by
 /// whoever founds an epoch; and nobody takes back what the log that it goes over to has, too.
-pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn safe_kept(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let foundings = foundings(index);
     let parts = Parts::of(index, &foundings);
     let stable = stable_entries(index, |_| ());
-    founders_keep(case, &parts, &stable, sheet);
+    founders_keep(run, &parts, &stable, sheet);
     members_keep(index, &foundings, sheet);
     for (id, life) in index.lives.iter().enumerate() {
         let mut adopted: Option<EpochId> = None;
@@ -179,7 +179,7 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                 What::Cut { epoch, log: cut_log, .. } => {
                     adopted = Some(epoch);
                     // Groups that were founded apart have nothing in common, and one of them goes.
-                    if std::mem::replace(&mut log, cut_log) != cut_log && !case.is_primary() {
+                    if std::mem::replace(&mut log, cut_log) != cut_log && !run.is_primary() {
                         held = Held::default();
                     }
                 }
@@ -191,7 +191,7 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                     for (seq, epoch, at, known) in known.filter(|(.., known)| known.at < fact.at) {
                         let stable = Stable { epoch, seq, known: known.t };
                         let right = match adopted {
-                            _ if case.is_primary() => Right::Dropped(fact.at),
+                            _ if run.is_primary() => Right::Dropped(fact.at),
                             Some(reached) => parts.right(stable, reached),
                             None => Right::Untold,
                         };
@@ -246,9 +246,9 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
             }
         }
     }
-    let acknowledged = acknowledged(case, sheet);
-    if case.options.settled {
-        survivors_have(case, &parts, &stable, &acknowledged, sheet);
+    let acknowledged = acknowledged(run, sheet);
+    if run.options.settled {
+        survivors_have(run, &parts, &stable, &acknowledged, sheet);
     }
 }
 
@@ -287,8 +287,8 @@ impl Acknowledgement<'_> {
 }
 
 /// Every acknowledgement, held against what its origin has at that position.
-fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
-    let index = case.index;
+fn acknowledged<'a>(run: &JudgedRun<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
+    let index = run.index;
     let mut all: Vec<Acknowledgement<'a>> = vec![];
     for (id, life) in index.lives.iter().enumerate() {
         if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
@@ -304,7 +304,7 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
                     log = name;
                     // In mode available it may go over to a group that knows nothing of what it has
                     // not handed over yet.
-                    if !case.is_primary() {
+                    if !run.is_primary() {
                         open = told.len();
                     }
                 }
@@ -313,7 +313,7 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
                     // It was alone with what it was told, and has gone over to those who went on
                     // without it: that side of a partition is what `available` gives up, in so many
                     // words. In `primary` there is no such side.
-                    told.retain(|known| case.is_primary() || known.seq < from);
+                    told.retain(|known| run.is_primary() || known.seq < from);
                     open = open.min(told.len());
                 }
                 What::Entry(entry) => {
@@ -342,13 +342,13 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
 
 /// At rest, who has come through has all that is stable, from its join point on.
 fn survivors_have(
-    case: &Case<'_>,
+    run: &JudgedRun<'_>,
     parts: &Parts<'_>,
     stable: &StableEntries<'_>,
     acknowledged: &[Acknowledgement<'_>],
     sheet: &mut Sheet,
 ) {
-    let index = case.index;
+    let index = run.index;
     let core = index.core();
     // Whoever is left after everybody died at once begins another log.
     let Some(view) = core.iter().find_map(|life| index.last_view(*life)) else { return };
@@ -358,7 +358,7 @@ fn survivors_have(
         at_position.entry(seq).or_default().push((epoch, known));
     }
     let right = |seq: u64, epoch: EpochId, known: &Known<'_>, reached: EpochId| {
-        if case.is_primary() {
+        if run.is_primary() {
             Right::Dropped(known.at)
         } else {
             parts.right(Stable { epoch, seq, known: known.t }, reached)
@@ -413,7 +413,7 @@ fn survivors_have(
             let elsewhere = at_position
                 .get(&known.seq)
                 .is_some_and(|all| all.iter().any(|(other, _)| *other != epoch && is_it(*other)));
-            if case.is_primary() || !elsewhere {
+            if run.is_primary() || !elsewhere {
                 known.compare(index, id, placed.entry.kind, at, sheet);
             }
         }

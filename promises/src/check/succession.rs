@@ -4,20 +4,20 @@
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::Note;
 
-use crate::case::Case;
 use crate::fault::Fault;
 use crate::history::Record;
 use crate::index::{EpochId, Fact, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
-use crate::world::World;
+use crate::world::GroundTruth;
 
 /// The leader of a group that is well is not unseated: not by a joiner, not by the death of
 /// another.
-pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
-    if case.options.knobs.preempt {
+pub(crate) fn contained(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    if run.options.knobs.preempt {
         return;
     }
-    let index = case.index;
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut before: Option<&ViewFact<'_>> = None;
         for fact in &life.facts {
@@ -49,7 +49,7 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                         sheet.look();
                     } else if is_founding(index, view, fact.t) {
                         sheet.excuse("several had founded the group at once");
-                    } else if is_left_by_its_quorum(case, leader, fact.at) {
+                    } else if is_left_by_its_quorum(run, leader, fact.at) {
                         sheet.excuse("its quorum was gone");
                     } else if has_gone_into_one_that_died(index, view, leader, (fact.at, fact.t)) {
                         sheet.excuse("it had gone over to a group whose leader died");
@@ -84,11 +84,11 @@ fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
 /// Whether a leader of mode `primary` has stepped down because of others: so many of its view were
 /// dead, stood still or were cut off by then that the rest was no quorum of it, or none of the view
 /// before, which counts too until the newest one is known to be stable.
-fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
-    let (index, knobs) = (case.index, &case.options.knobs);
+fn is_left_by_its_quorum(run: &JudgedRun<'_>, leader: LifeId, at: usize) -> bool {
+    let (index, knobs) = (run.index, &run.options.knobs);
     let facts = &index.lives[leader].facts;
     let steps = facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
-    let Some(steps) = steps.filter(|_| case.is_primary()) else { return false };
+    let Some(steps) = steps.filter(|_| run.is_primary()) else { return false };
     let told = facts.iter().take_while(|fact| fact.at < steps.at);
     let stable = told
         .filter_map(|fact| if let What::Stable { seq } = fact.what { Some(seq) } else { None })
@@ -173,12 +173,12 @@ fn stepped_down(index: &Index<'_>, view: &ViewFact<'_>) -> bool {
 
 /// A group whose leader is gone has another one within the bound of the protocol, unless it is
 /// blocked.
-pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let knobs = &case.options.knobs;
+pub(crate) fn recovers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let knobs = &run.options.knobs;
     let again = u64::try_from((knobs.election_timeout + knobs.sync_timeout).as_micros())
         .unwrap_or(u64::MAX);
-    for trouble in index.troubles.iter().filter(|trouble| takes_away(case, trouble)) {
+    for trouble in index.troubles.iter().filter(|trouble| takes_away(run, trouble)) {
         let near =
             index.troubles_in(trouble.from, trouble.from.saturating_add(4 * index.aftermath));
         let (mut losses, mut disturbed) = (0, false);
@@ -211,11 +211,11 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// Whether it takes a process away at once; one that leaves goes when it has handed over, and one
 /// whose clock jumps is there.
-fn takes_away(case: &Case<'_>, trouble: &Trouble<'_>) -> bool {
-    let leaves = match &case.history.records[trouble.at] {
+fn takes_away(run: &JudgedRun<'_>, trouble: &Trouble<'_>) -> bool {
+    let leaves = match &run.history.records[trouble.at] {
         Record::Peer(event) => matches!(event.note, Note::Leave),
         Record::World(event) => {
-            matches!(event.what, World::Fault { fault: Fault::Stop | Fault::Host { .. }, .. })
+            matches!(event.what, GroundTruth::Fault { fault: Fault::Stop | Fault::Host { .. }, .. })
         }
     };
     !leaves && matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused)
@@ -257,12 +257,12 @@ fn survivors_move_on(
 }
 
 /// At rest, the core has exactly one leader, and everybody in it knows that one.
-pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
-    if !case.options.settled {
+pub(crate) fn elects(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
-    let index = case.index;
+    let index = run.index;
     let core = index.core();
     let mut leaders: Vec<(LifeId, usize)> = vec![];
     for id in &core {
@@ -310,15 +310,15 @@ pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// When nothing but the leader is gone, the highest of the rest takes its place; with `preempt`,
 /// the highest member leads when it has been there for a while.
-pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    if case.options.settled && case.options.knobs.preempt {
+pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    if run.options.settled && run.options.knobs.preempt {
         highest_leads(index, sheet);
     }
     for trouble in index
         .troubles
         .iter()
-        .filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(case, trouble))
+        .filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(run, trouble))
     {
         let [leader] = trouble.lives[..] else { continue };
         let gone = &index.lives[leader];
@@ -424,9 +424,9 @@ fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a V
 
 /// At rest nobody elects: none in the last third of the quiet window, and no more in all of it than
 /// the group changed.
-pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let Some(quiet) = index.quiet.as_ref().filter(|_| case.options.settled) else { return };
+pub(crate) fn no_churn(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let Some(quiet) = index.quiet.as_ref().filter(|_| run.options.settled) else { return };
     let last_third = quiet.to.saturating_sub(quiet.to.saturating_sub(quiet.from) / 3);
     let core = index.core();
     let mut elections: Vec<usize> = vec![];
@@ -470,7 +470,7 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     views.dedup();
     // Each election makes one view of its own; a change of the group makes another. With `preempt`,
     // the one who is elected may have to make way for a better one at once.
-    let allowed = views.len() + 1 + 2 * usize::from(case.options.knobs.preempt);
+    let allowed = views.len() + 1 + 2 * usize::from(run.options.knobs.preempt);
     if elections.len() > 1 && elections.len() * 2 > allowed {
         elections.sort_unstable();
         elections.truncate(EVIDENCE);

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::Case;
 use crate::disk::{Disk, DiskLine, Row};
 use crate::index::{Kind, Life, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// Every table has the rows of the readings that its process delivered, in that order. Where all
 /// lives of the process ended by their own will it has them all; one that was cut off may have kept
 /// a reading in one file and not in the other.
-pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
+pub(crate) fn tables_match(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) {
     if disk.tables_unreadable > 0 {
         sheet.breach(&[], || {
             format!(
@@ -23,12 +23,8 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
         // They are kept on request only.
         return;
     }
-    let lives: Vec<&Life<'_>> = case
-        .index
-        .lives
-        .iter()
-        .filter(|life| life.process == Some(disk.process.as_str()))
-        .collect();
+    let lives: Vec<&Life<'_>> =
+        run.index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
     let is_whole = disk.torn.is_empty()
         && lives.iter().all(|life| life.stopped && !life.holed)
         && !disk.lines.iter().any(|line| matches!(line, DiskLine::Gap { .. }));
@@ -55,7 +51,7 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
                 }
             };
             let evidence: Vec<usize> =
-                lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+                lives.iter().filter_map(|life| delivery(run, life, row)).take(2).collect();
             sheet.breach(&evidence, || {
                 let Row { place, field, .. } = row;
                 format!(
@@ -68,7 +64,7 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
         if is_whole && next < due.len() && rows.len() < due.len() {
             let row = &due[next];
             let evidence: Vec<usize> =
-                lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+                lives.iter().filter_map(|life| delivery(run, life, row)).take(2).collect();
             sheet.breach(&evidence, || {
                 format!(
                     "the table {sensor} of {} lacks #{} of epoch {}",
@@ -113,12 +109,12 @@ fn stands_at(line: &DiskLine, row: &Row) -> bool {
     matches!(line, DiskLine::Reading { place, .. } if *place == row.place)
 }
 
-fn delivery(case: &Case<'_>, life: &Life<'_>, row: &Row) -> Option<usize> {
+fn delivery(run: &JudgedRun<'_>, life: &Life<'_>, row: &Row) -> Option<usize> {
     let found = life.facts.iter().find(|fact| match fact.what {
         What::Entry(entry) => {
             matches!(entry.kind, Kind::Data { digest: Some(_), .. })
                 && entry.seq == row.place.seq.0
-                && *case.index.epochs[entry.epoch] == row.place.epoch
+                && *run.index.epochs[entry.epoch] == row.place.epoch
         }
         _ => false,
     });

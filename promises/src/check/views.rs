@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::Case;
 use crate::index::{EpochId, Index, Kind, Life, LifeId, ViewFact, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
 /// Views rise, name their holder and their leader, and are the same list for everybody.
-pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn view_legal(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let mut first: BTreeMap<(EpochId, u64), &ViewFact<'_>> = BTreeMap::new();
     let mut last: Vec<Option<&ViewFact<'_>>> = vec![None; index.lives.len()];
     for view in &index.views {
@@ -67,8 +67,8 @@ pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// The views of one log are numbered without a hole, as far as one life tells all that stands
 /// between two of them.
-pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn views_unbroken(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         // The views that it has, lowest first, and the last position up to which it has told
         // everything since.
@@ -132,8 +132,8 @@ struct Passage {
 
 /// Lives that go from one view to the next together have delivered the same readings in it, each in
 /// the same view.
-pub(crate) fn view_synchrony(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
+pub(crate) fn view_synchrony(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
     let mut passages: Vec<Passage> = vec![];
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         walk(index, id, life, &mut passages);

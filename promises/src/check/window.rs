@@ -1,16 +1,16 @@
 //! The window of a peer's own readings: how many wait to be ordered, and what is refused for that.
 
-use crate::case::Case;
 use crate::check::gaps::SIZES;
 use crate::index::{Entry, Kind, What};
+use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 use protocol::note::Refusal;
 
 /// No peer has more readings waiting to be ordered than its window takes. How many bytes they are,
 /// no history tells.
-pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let bound = case.options.knobs.window_entries;
+pub(crate) fn windowed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let bound = run.options.knobs.window_entries;
     for (id, life) in index.lives.iter().enumerate() {
         // How much of its own it has seen ordered; a log that is replaced may take that back, and
         // it is sent again, whatever its number. What was ordered and taken back unseen is known to
@@ -50,9 +50,9 @@ pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// A reading is refused only if its window is full, it is too large, or its peer leaves or is
 /// blocked.
-pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let knobs = &case.options.knobs;
+pub(crate) fn refusal_true(run: &JudgedRun<'_>, sheet: &mut Sheet) {
+    let index = run.index;
+    let knobs = &run.options.knobs;
     let fills_at = index
         .views
         .iter()
@@ -98,7 +98,7 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
                 (Refusal::Leaving, _) => leaves,
                 // A group that has no room for one more blocks who is not in it, in either mode.
                 (Refusal::NoQuorum, _) => {
-                    case.is_primary() || fills_at.is_some_and(|at| at < fact.at)
+                    run.is_primary() || fills_at.is_some_and(|at| at < fact.at)
                 }
                 (Refusal::TooLarge, _) => {
                     sheet.excuse(SIZES);

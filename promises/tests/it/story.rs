@@ -1,7 +1,7 @@
 //! A short history in which every promise has something to look at and is kept, and one change for
 //! each promise that breaks that one and no other.
 
-use promises::{Fault, History, Outcome, World, judge};
+use promises::{Fault, GroundTruth, History, Outcome, judge};
 use protocol::digest::Digest;
 use protocol::id::{Incarnation, Oseq, Seq, ViewId};
 use protocol::note::{Note, Refusal};
@@ -215,7 +215,7 @@ fn no_crash() {
     check_breaks("no-crash", |story| {
         story.done(
             12_900,
-            World::Fault {
+            GroundTruth::Fault {
                 id: "end".to_owned(),
                 fault: Fault::Stop,
                 who: vec!["p9".to_owned()],

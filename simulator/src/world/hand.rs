@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use promises::exit;
-use promises::fault::{Fault, Identity, Table as Links, Weather as LinkWeather};
+use promises::fault::{Fault, Identity, LinkSet, Weather as LinkWeather};
 use promises::history::Record;
-use promises::world::{World as Fact, WorldEvent};
+use promises::world::{GroundTruth, WorldEvent};
 use protocol::id::Incarnation;
 use protocol::io::StopReason;
 use protocol::note::Note;
@@ -148,7 +148,7 @@ impl<W: Watch> World<W> {
     }
 
     fn sever(&mut self, pairs: &[(usize, usize)], over: Over, who: &[usize]) -> u64 {
-        let links = Links::directed(
+        let links = LinkSet::directed(
             pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
         );
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
@@ -194,7 +194,7 @@ impl<W: Watch> World<W> {
         if pairs.is_empty() {
             return;
         }
-        let table = Links::directed(
+        let table = LinkSet::directed(
             pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
         );
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
@@ -260,7 +260,7 @@ impl<W: Watch> World<W> {
                 all.iter().filter(move |&&to| to != from).map(move |&to| (from, to))
             });
             let pairs: Vec<(usize, usize)> = pairs.collect();
-            let table = Links::directed(
+            let table = LinkSet::directed(
                 pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
             );
             let fault = Fault::Link {
@@ -313,7 +313,7 @@ impl<W: Watch> World<W> {
     pub fn record_quiet(&mut self, from: protocol::time::Time, core: &[usize]) {
         let to = self.now;
         let core = core.iter().map(|&host| self.process_name(host)).collect();
-        self.record(Fact::Quiet { from, to, core });
+        self.record(GroundTruth::Quiet { from, to, core });
     }
 
     /// A process has ended by itself: it flushes what it has to say, and exits.
@@ -350,7 +350,7 @@ impl<W: Watch> World<W> {
         let peer = self.hosts[host].id.clone();
         let process = self.process_name(host);
         let pid = self.pid(host);
-        self.record(Fact::Spawn { peer, process, pid });
+        self.record(GroundTruth::Spawn { peer, process, pid });
     }
 
     pub(super) fn record_leave(&mut self, host: usize) {
@@ -372,22 +372,22 @@ impl<W: Watch> World<W> {
         let peer = self.hosts[host].id.clone();
         let process = self.process_name(host);
         let pid = self.pid(host);
-        self.record(Fact::Exit { peer, process, pid, status, signal, expected });
+        self.record(GroundTruth::Exit { peer, process, pid, status, signal, expected });
     }
 
     pub(super) fn record_fault(&mut self, fault: Fault, who: &[usize]) -> u64 {
         let id = self.told;
         let who = who.iter().map(|&host| self.process_name(host)).collect();
-        self.record(Fact::Fault { id: id.to_string(), fault, who, confirmed: true });
+        self.record(GroundTruth::Fault { id: id.to_string(), fault, who, confirmed: true });
         id
     }
 
     pub(super) fn record_heal(&mut self, id: u64) {
         self.truth.links.end(self.now, id);
-        self.record(Fact::Heal { id: id.to_string() });
+        self.record(GroundTruth::Heal { id: id.to_string() });
     }
 
-    fn record(&mut self, what: Fact) {
+    fn record(&mut self, what: GroundTruth) {
         self.told += 1;
         self.records.push(Record::World(WorldEvent::new(self.now, "_sim", self.told, what)));
     }

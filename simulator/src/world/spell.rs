@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use promises::fault::{Fault, Hurt, Table as Links, Weather as LinkWeather};
+use promises::fault::{Fault, Hurt, LinkSet, Weather as LinkWeather};
 use protocol::io::Down;
 use protocol::message::Message;
 
@@ -90,7 +90,7 @@ impl<W: Watch> World<W> {
     /// first of each pair to the second, nobody is told, and new ones work.
     pub fn forget(&mut self, pairs: &[(usize, usize)]) {
         let links =
-            Links::directed(pairs.iter().map(|&(from, to)| {
+            LinkSet::directed(pairs.iter().map(|&(from, to)| {
                 (self.hosts[from].id.to_string(), self.hosts[to].id.to_string())
             }));
         self.watch.act(self.now, format_args!("forget the connections {links}"));
@@ -189,7 +189,7 @@ impl<W: Watch> World<W> {
         who.dedup();
         who.iter().for_each(|&host| self.look_at_fault(class, host));
         let name = |host: usize| self.hosts[host].id.to_string();
-        let table = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
+        let table = LinkSet::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
         let id = self.record_fault(Fault::Link { table, weather }, &who);
         // What is left of a connection that one end takes for broken carries nothing either way.
         let back = pairs

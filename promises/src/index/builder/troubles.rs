@@ -3,30 +3,30 @@
 use protocol::time::Time;
 
 use super::Builder;
-use crate::fault::{Fault, Hurt, Identity, Table, Weather};
+use crate::fault::{Fault, Hurt, Identity, LinkSet, Weather};
 use crate::index::{Index, LifeId, Quiet, Trouble, TroubleKind};
-use crate::world::World;
+use crate::world::GroundTruth;
 
 impl<'a> Builder<'a> {
-    pub(super) fn witness(&mut self, at: usize, t: u64, what: &'a World) {
+    pub(super) fn witness(&mut self, at: usize, t: u64, what: &'a GroundTruth) {
         match what {
-            World::Spawn { process, pid, .. } => {
+            GroundTruth::Spawn { process, pid, .. } => {
                 self.spawned.insert(*pid, process);
             }
-            World::Exit { process, .. } => {
+            GroundTruth::Exit { process, .. } => {
                 let lives = self.lives_of(std::slice::from_ref(process));
                 for life in &lives {
                     self.index.lives[*life].ended.get_or_insert(t);
                 }
                 self.trouble(at, t, TroubleKind::Down, ("", std::slice::from_ref(process)), lives);
             }
-            World::Fault { id, fault, who, confirmed } => {
+            GroundTruth::Fault { id, fault, who, confirmed } => {
                 if !confirmed {
                     self.index.unconfirmed.push(id);
                 }
                 self.fault(at, t, id, fault, who);
             }
-            World::Heal { id } => {
+            GroundTruth::Heal { id } => {
                 for (span, ..) in self
                     .index
                     .full
@@ -47,21 +47,21 @@ impl<'a> Builder<'a> {
                     }
                 }
             }
-            World::Quiet { from, to, core } => {
+            GroundTruth::Quiet { from, to, core } => {
                 let (from, to) = (Time::as_micros(*from), Time::as_micros(*to));
                 self.index.quiet = Some(Quiet { from, to, core: core.clone() });
             }
-            World::Lag { us } if *us > self.late => {
+            GroundTruth::Lag { us } if *us > self.late => {
                 self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, ("", &[]), vec![]);
                 if let Some(trouble) = self.index.troubles.last_mut() {
                     trouble.to = t;
                 }
             }
-            World::Step { .. }
-            | World::Expect { .. }
-            | World::Lag { .. }
-            | World::Sample { .. }
-            | World::Verdict { .. } => {}
+            GroundTruth::Step { .. }
+            | GroundTruth::Expect { .. }
+            | GroundTruth::Lag { .. }
+            | GroundTruth::Sample { .. }
+            | GroundTruth::Verdict { .. } => {}
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Builder<'a> {
         // Over a bad link something gets through: it proves nothing about who reaches whom.
         if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut())
         {
-            trouble.table = Some(table).filter(|table| **table != Table::default());
+            trouble.table = Some(table).filter(|table| **table != LinkSet::default());
         }
     }
 

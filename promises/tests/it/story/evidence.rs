@@ -1,6 +1,6 @@
 //! Evidence that is missing, torn or in doubt is unknown, and never a pass.
 
-use promises::{Fault, History, Options, Outcome, Record, World, judge};
+use promises::{Fault, GroundTruth, History, Options, Outcome, Record, judge};
 use protocol::note::Note;
 
 use super::telling::*;
@@ -68,7 +68,12 @@ fn a_fault_that_may_not_have_worked_is_unknown() {
     let mut story = Story::told();
     story.done(
         12_000,
-        World::Fault { id: "try".to_owned(), fault: Fault::Stop, who: vec![], confirmed: false },
+        GroundTruth::Fault {
+            id: "try".to_owned(),
+            fault: Fault::Stop,
+            who: vec![],
+            confirmed: false,
+        },
     );
     let (history, options) = story.history();
     assert_eq!(judge(&history, &options).doubts(), ["fault \"try\" was not seen to have worked"]);

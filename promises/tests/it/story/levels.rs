@@ -1,7 +1,7 @@
 //! One change to the story for each service level.
 
 use promises::fault::Weather;
-use promises::{Fault, Outcome, World, judge};
+use promises::{Fault, GroundTruth, Outcome, judge};
 use protocol::id::{Incarnation, Seq};
 use protocol::note::{Cause, Evidence, Note};
 
@@ -130,7 +130,7 @@ fn hygiene() {
         for k in 0..8 {
             story.done(
                 8_900 + k * 10,
-                World::Sample {
+                GroundTruth::Sample {
                     process: "p1".to_owned(),
                     pid: 7,
                     descriptors: 900,
@@ -212,13 +212,13 @@ fn rejoins() {
         let table = "p3>p2".parse().unwrap();
         story.done(
             6_900,
-            World::Fault {
+            GroundTruth::Fault {
                 id: "rain".to_owned(),
                 fault: Fault::Link { table, weather: Weather { reset: 100, ..Weather::default() } },
                 who: vec!["p3".to_owned()],
                 confirmed: true,
             },
         );
-        story.done(7_250, World::Heal { id: "rain".to_owned() });
+        story.done(7_250, GroundTruth::Heal { id: "rain".to_owned() });
     });
 }

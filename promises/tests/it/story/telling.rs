@@ -1,7 +1,7 @@
 //! How the story is told: its peers, its words, and the history that comes of them.
 
 use promises::disk::Disk;
-use promises::{Fault, History, Identity, Options, Record, Table, World, WorldEvent};
+use promises::{Fault, GroundTruth, History, Identity, LinkSet, Options, Record, WorldEvent};
 use protocol::config::Knobs;
 use protocol::digest::Digest;
 use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
@@ -141,7 +141,7 @@ pub(super) fn kept(epoch: &str, seq: u64, (origin, inc): Name, oseq: u64) -> Str
 /// What is told, in milliseconds, before it is numbered.
 pub(super) struct Story {
     pub(super) told: Vec<(u64, Name, Note)>,
-    pub(super) done: Vec<(u64, World)>,
+    pub(super) done: Vec<(u64, GroundTruth)>,
     pub(super) disk: String,
 }
 
@@ -176,7 +176,7 @@ impl Story {
         story.tell(460, P1, status(1, 1));
         story.done(
             2_000,
-            World::Fault {
+            GroundTruth::Fault {
                 id: "crash".to_owned(),
                 fault: Fault::Kill,
                 who: vec!["p3".to_owned()],
@@ -201,7 +201,7 @@ impl Story {
         story.tell(2_100, P1, publish(P1, 2));
         story.done(
             6_000,
-            World::Fault {
+            GroundTruth::Fault {
                 id: "return".to_owned(),
                 fault: Fault::Restart { identity: Identity::Same },
                 who: vec!["p3".to_owned()],
@@ -224,7 +224,7 @@ impl Story {
         for k in 0..8 {
             story.done(
                 8_000 + k * 100,
-                World::Sample {
+                GroundTruth::Sample {
                     process: "p1".to_owned(),
                     pid: 7,
                     descriptors: 20,
@@ -234,7 +234,7 @@ impl Story {
         }
         story.done(
             13_000,
-            World::Quiet {
+            GroundTruth::Quiet {
                 from: Time::from_micros(8_000_000),
                 to: Time::from_micros(12_000_000),
                 core: vec![],
@@ -255,7 +255,7 @@ impl Story {
         self.told.push((ms, peer, note));
     }
 
-    pub(super) fn done(&mut self, ms: u64, what: World) {
+    pub(super) fn done(&mut self, ms: u64, what: GroundTruth) {
         self.done.push((ms, what));
     }
 
@@ -338,18 +338,18 @@ impl Story {
     /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed
     /// one.
     pub(super) fn cut_for_a_while(&mut self) {
-        let table = Table::directed([("p3".to_owned(), "p1".to_owned())]);
+        let table = LinkSet::directed([("p3".to_owned(), "p1".to_owned())]);
         let (id, who) = ("cut".to_owned(), vec!["p3".to_owned(), "p1".to_owned()]);
         self.done(
             1_900,
-            World::Fault {
+            GroundTruth::Fault {
                 id: id.clone(),
                 fault: Fault::Partition { table },
                 who,
                 confirmed: true,
             },
         );
-        self.done(1_950, World::Heal { id });
+        self.done(1_950, GroundTruth::Heal { id });
     }
 }
 
@@ -358,6 +358,13 @@ pub(super) fn exit(
     status: Option<i32>,
     signal: Option<i32>,
     expected: bool,
-) -> World {
-    World::Exit { peer: id(process), process: process.to_owned(), pid: 0, status, signal, expected }
+) -> GroundTruth {
+    GroundTruth::Exit {
+        peer: id(process),
+        process: process.to_owned(),
+        pid: 0,
+        status,
+        signal,
+        expected,
+    }
 }

@@ -36,13 +36,13 @@ impl Default for Options {
 }
 
 /// All that a check may look at.
-pub(crate) struct Case<'a> {
+pub(crate) struct JudgedRun<'a> {
     pub(crate) history: &'a History,
     pub(crate) index: &'a Index<'a>,
     pub(crate) options: &'a Options,
 }
 
-impl Case<'_> {
+impl JudgedRun<'_> {
     /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by
     /// what the peers say.
     pub(crate) fn is_primary(&self) -> bool {
