@@ -1,7 +1,7 @@
 //! What is still to come: one binary heap keyed by time, then by a drawn tie-break, then by
 //! insertion.
 //!
-//! Two things that fall on the same microsecond have no order in the world, so the seed draws one.
+//! Two things that fall on the same microsecond have no order in the simulation, so the seed draws one.
 //! Nothing is ever taken out early: what has become meaningless (a dead process's timer) is
 //! recognised when its time comes.
 

@@ -1,17 +1,17 @@
 //! A machine's clock: it may run fast or slow, and it may jump ahead.
 //!
 //! Nodes are told what their own clock shows, and nothing else; what is recorded carries the
-//! world's time, so that ground truth stays true. A clock never runs backwards, because
+//! simulation's time, so that ground truth stays true. A clock never runs backwards, because
 //! CLOCK_MONOTONIC does not.
 
 use std::time::Duration;
 
 use protocol::time::Time;
 
-/// A clock, compared with the world's.
+/// A clock, compared with the simulation's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// At this moment of the world…
+    /// At this moment of the simulation…
     since: Time,
     /// … it showed this.
     shown: Time,
@@ -20,7 +20,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts with the world's and runs so much faster, in millionths.
+    /// A clock that starts with the simulation's and runs so much faster, in millionths.
     pub(crate) fn new(drift_ppm: i32) -> Self {
         Self {
             since: Time::ZERO,
@@ -40,7 +40,7 @@ impl Clock {
             })
     }
 
-    /// The first moment of the world at which it shows at least that much.
+    /// The first moment of the simulation at which it shows at least that much.
     pub(crate) fn when(&self, shown: Time) -> Time {
         let ahead = u64::try_from(shown.since(self.shown).as_micros()).unwrap_or(u64::MAX);
         if self.drift_ppm == 0 {

@@ -17,9 +17,9 @@ use protocol::time::Time;
 use thiserror::Error;
 
 use crate::plan::{Act, Back, Fate, Load, Plan, Timed, Who};
+use crate::simulation::{Settings, Simulation, Step};
 use crate::watch::Watch;
 use crate::weather::OneIn;
-use crate::world::{Settings, Step, World};
 
 /// A plan that cannot be run. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -50,11 +50,11 @@ pub enum BadPlan {
 /// The most peers that a plan may have.
 pub const PEERS_MAX: usize = 64;
 
-/// A world and what is still to be done to it.
+/// A simulation and what is still to be done to it.
 #[derive(Debug)]
 pub struct Director<'a, W> {
     plan: &'a Plan,
-    world: World<W>,
+    simulation: Simulation<W>,
     cues: Vec<Cue>,
     /// Readings published so far, which makes each one unlike the others.
     published: u64,
@@ -90,7 +90,7 @@ mod quiet;
 pub use quiet::Progress;
 
 impl<'a, W: Watch> Director<'a, W> {
-    /// A world for this plan, at time zero.
+    /// A simulation for this plan, at time zero.
     ///
     /// # Errors
     /// [`BadPlan`], if it was edited into one.
@@ -129,18 +129,18 @@ impl<'a, W: Watch> Director<'a, W> {
         settings.lost = plan.lost.iter().map(|lost| (lost.from, lost.nth)).collect();
         let mut director = Self {
             plan,
-            world: World::new(settings, watch),
+            simulation: Simulation::new(settings, watch),
             cues: Vec::new(),
             published: 0,
             healed: false,
             is_whole: false,
         };
         for (peer, start) in plan.peers.iter().enumerate() {
-            let host = director.world.add_host(PeerId::new(&start.name)?, start.priority);
-            director.world.set_drift(host, start.drift_ppm);
+            let host = director.simulation.add_host(PeerId::new(&start.name)?, start.priority);
+            director.simulation.set_drift(host, start.drift_ppm);
             director.cue(start.at_us, Cue::Start(peer));
         }
-        director.world.set_hearing(&plan.hearing);
+        director.simulation.set_hearing(&plan.hearing);
         for (at, load) in plan.loads.iter().enumerate().filter(|(_, load)| load.bursts > 0) {
             director.cue(load.from_us, Cue::Load { load: at, nth: 0 });
         }
@@ -148,21 +148,21 @@ impl<'a, W: Watch> Director<'a, W> {
             director.cue(fault.at_us, Cue::Fault(at));
         }
         if let Some(lies) = plan.lies {
-            director.world.begin_lies(lies.member.is_some());
+            director.simulation.begin_lies(lies.member.is_some());
             director.cue(lies.from_us, Cue::Lie);
         }
         Ok(director)
     }
 
-    /// The world.
-    pub fn world(&mut self) -> &mut World<W> {
-        &mut self.world
+    /// The simulation.
+    pub fn simulation(&mut self) -> &mut Simulation<W> {
+        &mut self.simulation
     }
 
     /// Ends the play.
     #[must_use]
-    pub fn into_world(self) -> World<W> {
-        self.world
+    pub fn into_simulation(self) -> Simulation<W> {
+        self.simulation
     }
 
     /// Plays the whole plan.
@@ -172,20 +172,20 @@ impl<'a, W: Watch> Director<'a, W> {
         let progress = self.await_progress();
         if progress == Progress::Settled {
             let core = if self.plan.outside.is_empty() { vec![] } else { self.core() };
-            self.world.record_quiet(Time::from_micros(self.plan.chaos_us), &core);
+            self.simulation.record_quiet(Time::from_micros(self.plan.chaos_us), &core);
             self.bid_farewell();
         }
         progress
     }
 
     fn cue(&mut self, at_us: u64, cue: Cue) {
-        self.world.cue(Time::from_micros(at_us), self.cues.len() as u64);
+        self.simulation.cue(Time::from_micros(at_us), self.cues.len() as u64);
         self.cues.push(cue);
     }
 
     fn run_until(&mut self, end: Time) {
         loop {
-            match self.world.run_until(end) {
+            match self.simulation.run_until(end) {
                 Step::Cue(number) => {
                     let cue = self.cues[usize::try_from(number).expect("an index")].clone();
                     self.on_cue(cue);
@@ -209,7 +209,7 @@ impl<'a, W: Watch> Director<'a, W> {
             return; // what was planned beyond the end of the chaos does not come
         }
         match cue {
-            Cue::Start(peer) => self.world.start(peer),
+            Cue::Start(peer) => self.simulation.start(peer),
             Cue::Load { load, nth } => {
                 let Load { peer, every_us, bursts, burst, bytes, otherwise, uneven, on, .. } =
                     self.plan.loads[load];
@@ -217,10 +217,10 @@ impl<'a, W: Watch> Director<'a, W> {
                     (0..burst).map(|_| self.reading_of(bytes, otherwise, uneven)).collect();
                 // A shell gives its node what is there together, and that may be each by itself.
                 if draw_below(self.plan.seed, "together", self.published, 2) == 0 {
-                    self.world.publish_together(peer, readings);
+                    self.simulation.publish_together(peer, readings);
                 } else {
                     readings.into_iter().for_each(|(payload, guarantee)| {
-                        self.world.publish(peer, payload, guarantee)
+                        self.simulation.publish(peer, payload, guarantee)
                     });
                 }
                 if on || nth + 1 < bursts {
@@ -232,9 +232,9 @@ impl<'a, W: Watch> Director<'a, W> {
                 let Timed { when, says, past, act, .. } = &plan.faults[fault];
                 match (when, says) {
                     (Some(activity), _) => {
-                        self.world.await_activity(*activity, *past, fault as u64)
+                        self.simulation.await_activity(*activity, *past, fault as u64)
                     }
-                    (None, Some(verb)) => self.world.await_word(verb, *past, fault as u64),
+                    (None, Some(verb)) => self.simulation.await_word(verb, *past, fault as u64),
                     (None, None) => self.commit(act, None),
                 }
             }
@@ -242,23 +242,23 @@ impl<'a, W: Watch> Director<'a, W> {
                 let plan = self.plan;
                 self.commit(&plan.faults[fault].act, Some(it));
             }
-            Cue::Resume(peer) => self.world.resume(peer),
+            Cue::Resume(peer) => self.simulation.resume(peer),
             Cue::Revive(peer, identity, behind) => {
-                self.world.restart_with_clock(peer, identity, behind)
+                self.simulation.restart_with_clock(peer, identity, behind)
             }
             Cue::Mend { cut, breaks, pairs } => {
                 if breaks {
                     pairs
                         .iter()
                         .filter(|(from, to)| from < to || !pairs.contains(&(*to, *from)))
-                        .for_each(|&(from, to)| self.world.reset(from, to));
+                        .for_each(|&(from, to)| self.simulation.reset(from, to));
                 }
-                self.world.mend(cut);
+                self.simulation.mend(cut);
             }
-            Cue::Calm => self.world.calm(),
+            Cue::Calm => self.simulation.calm(),
             Cue::Lie => {
                 if let Some(lies) = self.plan.lies {
-                    self.world.lie(lies.member);
+                    self.simulation.lie(lies.member);
                     self.cue_after(lies.every_us, Cue::Lie);
                 }
             }
@@ -266,7 +266,7 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn cue_after(&mut self, after_us: u64, cue: Cue) {
-        self.cue(self.world.now().as_micros() + after_us, cue);
+        self.cue(self.simulation.now().as_micros() + after_us, cue);
     }
 
     fn reading(&mut self, bytes: usize, otherwise: OneIn) -> (Bytes, Option<Guarantee>) {
@@ -312,38 +312,43 @@ impl<'a, W: Watch> Director<'a, W> {
     fn commit(&mut self, act: &Act, it: Option<usize>) {
         let span = Duration::from_micros;
         match act {
-            Act::Kill { who, back } => self.take(*who, it, *back, World::kill),
-            Act::Outage { who, back } => self.take(*who, it, *back, World::power_down),
-            Act::Leave { who, back } => self.take(*who, it, *back, World::leave),
+            Act::Kill { who, back } => self.take(*who, it, *back, Simulation::kill),
+            Act::Outage { who, back } => self.take(*who, it, *back, Simulation::power_down),
+            Act::Leave { who, back } => self.take(*who, it, *back, Simulation::leave),
             Act::Publish { who, readings, bytes } => {
                 if let Some(peer) = self.find(*who, it) {
                     let readings: Vec<_> =
                         (0..*readings).map(|_| self.reading(*bytes, OneIn(0))).collect();
-                    self.world.publish_together(peer, readings);
+                    self.simulation.publish_together(peer, readings);
                 }
             }
             Act::Pause { who, span_us } => {
-                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.world.is_paused(peer))
+                if let Some(peer) =
+                    self.find(*who, it).filter(|&peer| !self.simulation.is_paused(peer))
                 {
-                    self.world.pause(peer);
+                    self.simulation.pause(peer);
                     self.cue_after(*span_us, Cue::Resume(peer));
                 }
             }
-            Act::Reset { who, other } => self.between(*who, *other, it, World::reset),
+            Act::Reset { who, other } => self.between(*who, *other, it, Simulation::reset),
             Act::Stall { who, other, span_us } => {
-                self.between(*who, *other, it, |world, a, b| world.stall(a, b, span(*span_us)))
+                self.between(*who, *other, it, |simulation, a, b| {
+                    simulation.stall(a, b, span(*span_us))
+                })
             }
             Act::Drip { who, other, gap_us, span_us } => {
-                self.between(*who, *other, it, |world, a, b| {
-                    world.drip(a, b, span(*gap_us), span(*span_us))
+                self.between(*who, *other, it, |simulation, a, b| {
+                    simulation.drip(a, b, span(*gap_us), span(*span_us))
                 });
             }
             Act::HalfOpen { who, other, span_us } => {
-                self.between(*who, *other, it, |world, a, b| world.half_open(a, b, span(*span_us)))
+                self.between(*who, *other, it, |simulation, a, b| {
+                    simulation.half_open(a, b, span(*span_us))
+                })
             }
             Act::Forget { who, other, one_way } => {
                 let others: Option<Vec<usize>> = other.map_or_else(
-                    || Some((0..self.world.hosts()).collect()),
+                    || Some((0..self.simulation.hosts()).collect()),
                     |other| self.find(other, it).map(|other| vec![other]),
                 );
                 if let (Some(one), Some(others)) = (self.find(*who, it), others) {
@@ -351,37 +356,37 @@ impl<'a, W: Watch> Director<'a, W> {
                         others.iter().filter(|&&other| other != one).map(|&other| (one, other));
                     let back = there.clone().filter(|_| !one_way).map(|(one, other)| (other, one));
                     let pairs: Vec<(usize, usize)> = there.chain(back).collect();
-                    self.world.forget(&pairs);
+                    self.simulation.forget(&pairs);
                 }
             }
             Act::Lose { kind, from, to, times, span_us } => {
                 let named =
                     |who: &Option<Who>| who.map_or(Some(None), |who| self.find(who, it).map(Some));
                 if let (Some(from), Some(to)) = (named(from), named(to)) {
-                    self.world.lose(kind, from, to, *times, span(*span_us));
+                    self.simulation.lose(kind, from, to, *times, span(*span_us));
                 }
             }
             Act::Clock { who, jump_us } => {
-                self.at(*who, it, |world, peer| world.jump_clock(peer, span(*jump_us)))
+                self.at(*who, it, |simulation, peer| simulation.jump_clock(peer, span(*jump_us)))
             }
             Act::Disk { who, span_us } => {
-                self.at(*who, it, |world, peer| world.fill_disk(peer, span(*span_us)))
+                self.at(*who, it, |simulation, peer| simulation.fill_disk(peer, span(*span_us)))
             }
             Act::Descriptors { who, span_us } => {
-                self.at(*who, it, |world, peer| world.starve(peer, span(*span_us)))
+                self.at(*who, it, |simulation, peer| simulation.starve(peer, span(*span_us)))
             }
-            Act::Slow { who, step_us, span_us } => {
-                self.at(*who, it, |world, peer| world.slow(peer, span(*step_us), span(*span_us)))
-            }
+            Act::Slow { who, step_us, span_us } => self.at(*who, it, |simulation, peer| {
+                simulation.slow(peer, span(*step_us), span(*span_us))
+            }),
             Act::Cut { shape, over, span_us, breaks } => {
-                let pairs = shape.pairs(self.world.hosts(), |who| self.find(who, it));
+                let pairs = shape.pairs(self.simulation.hosts(), |who| self.find(who, it));
                 if !pairs.is_empty() {
-                    let cut = self.world.cut_over(&pairs, *over);
+                    let cut = self.simulation.cut_over(&pairs, *over);
                     self.cue_after(*span_us, Cue::Mend { cut, breaks: *breaks, pairs });
                 }
             }
             Act::Storm { weather, span_us } => {
-                self.world.set_weather(*weather);
+                self.simulation.set_weather(*weather);
                 self.cue_after(*span_us, Cue::Calm);
             }
         }
@@ -392,17 +397,17 @@ impl<'a, W: Watch> Director<'a, W> {
         who: Who,
         it: Option<usize>,
         back: Option<Back>,
-        take: impl FnOnce(&mut World<W>, usize),
+        take: impl FnOnce(&mut Simulation<W>, usize),
     ) {
         if let Some(peer) = self.find(who, it) {
-            take(&mut self.world, peer);
+            take(&mut self.simulation, peer);
             self.come_back(peer, back);
         }
     }
 
-    fn at(&mut self, who: Who, it: Option<usize>, act: impl FnOnce(&mut World<W>, usize)) {
+    fn at(&mut self, who: Who, it: Option<usize>, act: impl FnOnce(&mut Simulation<W>, usize)) {
         if let Some(peer) = self.find(who, it) {
-            act(&mut self.world, peer);
+            act(&mut self.simulation, peer);
         }
     }
 
@@ -411,12 +416,12 @@ impl<'a, W: Watch> Director<'a, W> {
         who: Who,
         other: Who,
         it: Option<usize>,
-        act: impl FnOnce(&mut World<W>, usize, usize),
+        act: impl FnOnce(&mut Simulation<W>, usize, usize),
     ) {
         if let (Some(one), Some(two)) = (self.find(who, it), self.find(other, it))
             && one != two
         {
-            act(&mut self.world, one, two);
+            act(&mut self.simulation, one, two);
         }
     }
 
@@ -428,17 +433,18 @@ impl<'a, W: Watch> Director<'a, W> {
 
     /// Who is meant, if somebody is and lives.
     fn find(&self, who: Who, it: Option<usize>) -> Option<usize> {
-        let living = (0..self.world.hosts()).filter(|&peer| self.world.is_live(peer));
-        let rank = |peer: &usize| (self.plan.peers[*peer].priority, self.world.id(*peer).clone());
+        let living = (0..self.simulation.hosts()).filter(|&peer| self.simulation.is_live(peer));
+        let rank =
+            |peer: &usize| (self.plan.peers[*peer].priority, self.simulation.id(*peer).clone());
         match who {
             Who::Peer(peer) => {
-                (peer < self.world.hosts() && self.world.is_live(peer)).then_some(peer)
+                (peer < self.simulation.hosts() && self.simulation.is_live(peer)).then_some(peer)
             }
             // Of several who think they lead, the one in the latest epoch, as far as their words
             // tell.
             Who::Leader => living
                 .filter_map(|peer| {
-                    self.world
+                    self.simulation
                         .status(peer)
                         .filter(|status| status.role == "leader")
                         .map(|status| (round(&status), peer))
@@ -447,12 +453,12 @@ impl<'a, W: Watch> Director<'a, W> {
                 .map(|(_, peer)| peer),
             Who::Successor => living
                 .filter(|&peer| {
-                    self.world.status(peer).is_some_and(|status| status.role != "leader")
+                    self.simulation.status(peer).is_some_and(|status| status.role != "leader")
                 })
                 .max_by_key(rank),
             Who::Highest => living.max_by_key(rank),
             Who::Lowest => living.min_by_key(rank),
-            Who::It => it.filter(|&peer| self.world.is_live(peer)),
+            Who::It => it.filter(|&peer| self.simulation.is_live(peer)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A plan: the explicit list of what is done to a world, and when.
+//! A plan: the explicit list of what is done to a simulation, and when.
 //!
 //! A seed draws a plan (see `drawn`), and the plan is what is run: it can be printed, kept, edited
 //! and run again. Every fault carries its own end (a pause its length, a kill its restart), so that
@@ -17,7 +17,7 @@ use crate::weather::{OneIn, Weather};
 
 pub use promises::shape::Who;
 
-/// What is done to a world, and when.
+/// What is done to a simulation, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {

@@ -16,10 +16,10 @@ use crate::director::{BadPlan, Director, Progress};
 use crate::kept::Kept;
 use crate::marks::Marks;
 use crate::plan::{Lost, Plan};
+use crate::simulation::Remains;
 use crate::tally::Tally;
 use crate::truth::Sheet;
 use crate::watch::{Unwatched, Watch};
-use crate::world::Remains;
 
 /// What became of a run.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     let played = catch(move || {
         let progress = director.play();
         let Remains { records, tally, marks, laws, breaches, watch } =
-            director.into_world().into_parts();
+            director.into_simulation().into_parts();
         if plan.lies.is_some_and(|lies| lies.member.is_some()) {
             // A member lies: nothing is promised of order. That nobody ends in a panic, goes round
             // for ever or keeps without bound has been judged at each step.
@@ -72,10 +72,10 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
 /// [`BadPlan`], if it was edited into one.
 pub fn losses(plan: &Plan) -> Result<Vec<Lost>, BadPlan> {
     let mut director = Director::new(plan, Unwatched)?;
-    director.world().keep_losses();
+    director.simulation().keep_losses();
     let played = catch(move || {
         director.play();
-        director.into_world().losses().to_vec()
+        director.into_simulation().losses().to_vec()
     });
     Ok(played.unwrap_or_default())
 }

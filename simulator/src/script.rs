@@ -39,8 +39,8 @@ use toml::{Table, Value};
 
 use crate::answers::Asked;
 use crate::hearing::Hearing;
+use crate::simulation::{Settings, Simulation, Step};
 use crate::transcript::Transcript;
-use crate::world::{Settings, Step, World};
 
 /// A script that cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,9 +81,9 @@ pub fn replay(text: &str) -> Result<String, BadScript> {
 
 type Tell = Box<dyn FnMut(fmt::Arguments<'_>)>;
 
-/// A world and the ear in front of it.
+/// A simulation and the ear in front of it.
 struct Stage {
-    world: World<Transcript<Tell>>,
+    simulation: Simulation<Transcript<Tell>>,
     heard: Rc<RefCell<String>>,
 }
 
@@ -123,11 +123,13 @@ impl Stage {
         let tell: Tell = Box::new(move |line| {
             writeln!(ear.borrow_mut(), "{line}").expect("writing to a String cannot fail")
         });
-        let mut world = World::new(Settings::calm(1, config), Transcript::new(false, tell));
+        let mut simulation =
+            Simulation::new(Settings::calm(1, config), Transcript::new(false, tell));
         for n in 1..=count {
-            world.add_host(PeerId::new(&format!("p{n}")).map_err(|error| error.to_string())?, 0);
+            simulation
+                .add_host(PeerId::new(&format!("p{n}")).map_err(|error| error.to_string())?, 0);
         }
-        Ok(Self { world, heard })
+        Ok(Self { simulation, heard })
     }
 
     fn said(&mut self) -> String {
@@ -141,18 +143,18 @@ impl Stage {
         words: &mut SplitWhitespace<'_>,
     ) -> Result<(), String> {
         match command {
-            "start" => self.each(words, World::start),
-            "kill" => self.each(words, World::kill),
-            "pause" => self.each(words, World::pause),
-            "resume" => self.each(words, World::resume),
-            "leave" => self.each(words, World::leave),
+            "start" => self.each(words, Simulation::start),
+            "kill" => self.each(words, Simulation::kill),
+            "pause" => self.each(words, Simulation::pause),
+            "resume" => self.each(words, Simulation::resume),
+            "leave" => self.each(words, Simulation::leave),
             "prioritise" => {
                 let host = self.named(words)?;
                 let explicit = words
                     .next()
                     .and_then(|word| word.parse().ok())
                     .ok_or("a priority is missing")?;
-                self.world.prioritise(host, explicit);
+                self.simulation.prioritise(host, explicit);
                 Ok(())
             }
             "restart" => {
@@ -160,41 +162,41 @@ impl Stage {
                     if line.ends_with(" fresh") { Identity::Fresh } else { Identity::Same };
                 words.filter(|word| *word != "fresh").try_for_each(|name| {
                     let host = self.host(name)?;
-                    self.world.restart(host, identity);
+                    self.simulation.restart(host, identity);
                     Ok(())
                 })
             }
             "twin" => {
                 let host = self.named(words)?;
-                let twin = self.world.add_host(self.world.id(host).clone(), 0);
-                self.world.start(twin);
+                let twin = self.simulation.add_host(self.simulation.id(host).clone(), 0);
+                self.simulation.start(twin);
                 Ok(())
             }
             "publish" => {
                 let host = self.named(words)?;
                 let text = words.collect::<Vec<_>>().join(" ");
-                self.world.publish(host, Bytes::from(text), None);
+                self.simulation.publish(host, Bytes::from(text), None);
                 Ok(())
             }
             "reset" => {
                 let (a, b) = (self.named(words)?, self.named(words)?);
-                self.world.reset(a, b);
+                self.simulation.reset(a, b);
                 Ok(())
             }
             "forget" => {
                 let (a, b) = (self.named(words)?, self.named(words)?);
-                self.world.forget(&[(a, b), (b, a)]);
+                self.simulation.forget(&[(a, b), (b, a)]);
                 Ok(())
             }
             "stall" => {
                 let (from, to) = (self.named(words)?, self.named(words)?);
-                self.world.stall(from, to, span(words)?);
+                self.simulation.stall(from, to, span(words)?);
                 Ok(())
             }
             "partition" => self.partition(line),
             "cut" => {
                 let pairs = self.directed(command, words)?;
-                self.world.cut(&pairs);
+                self.simulation.cut(&pairs);
                 Ok(())
             }
             "deaf" | "undialled" | "seed" => {
@@ -205,23 +207,23 @@ impl Stage {
                     "undialled" => hearing.no_dial = pairs,
                     _ => hearing.seeds = pairs,
                 }
-                self.world.set_hearing(&hearing);
+                self.simulation.set_hearing(&hearing);
                 Ok(())
             }
             "heal" => {
-                self.world.mend_all();
+                self.simulation.mend_all();
                 Ok(())
             }
             "advance" => {
-                let end = self.world.now() + span(words)?;
-                while let Step::Cue(_) = self.world.run_until(end) {}
+                let end = self.simulation.now() + span(words)?;
+                while let Step::Cue(_) = self.simulation.run_until(end) {}
                 Ok(())
             }
             "await" => self.await_activity(words),
             "status" => self.status(words),
             "answers" => self.answers(words),
             "trace" => {
-                self.world.watch_mut().all = words.next() == Some("on");
+                self.simulation.watch_mut().all = words.next() == Some("on");
                 Ok(())
             }
             other => Err(format!("{other:?} is no command")),
@@ -231,11 +233,11 @@ impl Stage {
     fn each(
         &mut self,
         words: &mut SplitWhitespace<'_>,
-        act: impl Fn(&mut World<Transcript<Tell>>, usize),
+        act: impl Fn(&mut Simulation<Transcript<Tell>>, usize),
     ) -> Result<(), String> {
         words.try_for_each(|name| {
             let host = self.host(name)?;
-            act(&mut self.world, host);
+            act(&mut self.simulation, host);
             Ok(())
         })
     }
@@ -258,8 +260,8 @@ impl Stage {
     }
 
     fn host(&self, name: &str) -> Result<usize, String> {
-        (0..self.world.hosts())
-            .find(|&host| self.world.id(host).as_str() == name)
+        (0..self.simulation.hosts())
+            .find(|&host| self.simulation.id(host).as_str() == name)
             .ok_or_else(|| format!("there is no peer {name:?}"))
     }
 
@@ -271,13 +273,13 @@ impl Stage {
             .collect();
         let sides = sides?;
         let side_of = |host: usize| sides.iter().position(|side| side.contains(&host));
-        let pairs: Vec<(usize, usize)> = (0..self.world.hosts())
-            .flat_map(|from| (0..self.world.hosts()).map(move |to| (from, to)))
+        let pairs: Vec<(usize, usize)> = (0..self.simulation.hosts())
+            .flat_map(|from| (0..self.simulation.hosts()).map(move |to| (from, to)))
             .filter(|&(from, to)| {
                 side_of(from).is_some() && side_of(to).is_some() && side_of(from) != side_of(to)
             })
             .collect();
-        self.world.cut(&pairs);
+        self.simulation.cut(&pairs);
         Ok(())
     }
 
@@ -289,10 +291,10 @@ impl Stage {
             .into_iter()
             .find(|activity| activity.name() == name)
             .ok_or_else(|| format!("{name:?} is no phase"))?;
-        let end = self.world.now() + AWAITED;
-        while self.world.node(host).map(Node::activity) != Some(activity) {
-            if self.world.now() > end || self.world.step() == Step::Over {
-                return Err(format!("{} never is {activity}", self.world.id(host)));
+        let end = self.simulation.now() + AWAITED;
+        while self.simulation.node(host).map(Node::activity) != Some(activity) {
+            if self.simulation.now() > end || self.simulation.step() == Step::Over {
+                return Err(format!("{} never is {activity}", self.simulation.id(host)));
             }
         }
         Ok(())
@@ -304,19 +306,20 @@ impl Stage {
             return Err("`answers P to P`".to_owned());
         }
         let speaker = self.named(words)?;
-        let node = |host: usize| self.world.node(host).ok_or("nobody runs there");
-        let (asked, speaking, now) = (node(host)?, node(speaker)?, self.world.now());
-        let third = (0..self.world.hosts())
+        let node = |host: usize| self.simulation.node(host).ok_or("nobody runs there");
+        let (asked, speaking, now) = (node(host)?, node(speaker)?, self.simulation.now());
+        let third = (0..self.simulation.hosts())
             .filter(|other| ![host, speaker].contains(other))
-            .find_map(|other| self.world.node(other));
+            .find_map(|other| self.simulation.node(other));
         let third = third.ok_or("it takes three")?;
         let links = self
-            .world
+            .simulation
             .links(host)
             .into_iter()
-            .map(|(link, other)| (link, self.world.id(other).clone()))
+            .map(|(link, other)| (link, self.simulation.id(other).clone()))
             .collect();
-        let said = self.world.watch().said.get(asked.contact().id()).copied().unwrap_or_default();
+        let said =
+            self.simulation.watch().said.get(asked.contact().id()).copied().unwrap_or_default();
         let ghost = words.next() == Some("ghost");
         let asked = Asked::new(
             asked,
@@ -325,7 +328,7 @@ impl Stage {
             (speaking, third.contact()),
             ghost,
             said,
-            self.world.cluster(),
+            self.simulation.cluster(),
         );
         self.heard.borrow_mut().push_str(&asked.tell());
         Ok(())
@@ -334,15 +337,15 @@ impl Stage {
     fn status(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
         let named: Result<Vec<usize>, String> = words.map(|name| self.host(name)).collect();
         let named = named?;
-        for host in 0..self.world.hosts() {
+        for host in 0..self.simulation.hosts() {
             if !named.is_empty() && !named.contains(&host) {
                 continue;
             }
-            let id = self.world.id(host).clone();
-            let said = match self.world.status(host) {
+            let id = self.simulation.id(host).clone();
+            let said = match self.simulation.status(host) {
                 None => format!("{id} is down"),
                 Some(status) => {
-                    let paused = if self.world.is_paused(host) { " (paused)" } else { "" };
+                    let paused = if self.simulation.is_paused(host) { " (paused)" } else { "" };
                     let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
                     let members: Vec<&str> = status.members.iter().map(PeerId::as_str).collect();
                     format!(

@@ -1,4 +1,4 @@
-//! A world put into words: a line for each thing that is worth one.
+//! A simulation put into words: a line for each thing that is worth one.
 //!
 //! Two degrees: what people follow (the nodes' own sentences and their control messages), and
 //! everything, with the time in front, which is what one wants of a run that failed.

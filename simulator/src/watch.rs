@@ -1,4 +1,4 @@
-//! Watching a world go by: what a trace, a script's transcript and the determinism guard have in
+//! Watching a simulation go by: what a trace, a script's transcript and the determinism guard have in
 //! common.
 //!
 //! A watcher gets values, never text, so that a run nobody watches formats nothing.
@@ -32,7 +32,7 @@ pub trait Watch {
         let _ = (now, who, to, datagram);
     }
 
-    /// The hand behind the world has done something.
+    /// The hand behind the simulation has done something.
     fn act(&mut self, now: Time, what: fmt::Arguments<'_>) {
         let _ = (now, what);
     }

@@ -123,7 +123,7 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
     };
     let mut director = Director::new(&plan, Unwatched).unwrap();
     assert_eq!(director.play(), Progress::Settled);
-    let mut records = director.into_world().into_parts().records;
+    let mut records = director.into_simulation().into_parts().records;
     records.sort_by_key(Record::time);
     assert!(records.iter().any(|record| record.time() > Time::ZERO));
     Story::of(&records)

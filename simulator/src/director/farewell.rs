@@ -29,10 +29,9 @@ impl<W: Watch> Director<'_, W> {
             usize::try_from(draw_below(self.plan.seed, purpose, 0, bound as u64))
                 .expect("below a number of peers")
         };
-        let leader = living
-            .iter()
-            .copied()
-            .find(|peer| self.world.status(*peer).is_some_and(|status| status.role == "leader"));
+        let leader = living.iter().copied().find(|peer| {
+            self.simulation.status(*peer).is_some_and(|status| status.role == "leader")
+        });
         let one = leader
             .filter(|_| draw("whether the leader leaves last", 2) == 0)
             .unwrap_or(living[draw("who leaves last", living.len())]);
@@ -44,36 +43,38 @@ impl<W: Watch> Director<'_, W> {
         let lateness =
             u32::try_from(draw("when the other leaves last", 24)).expect("a small number");
 
-        let records = self.world.begin_farewell();
+        let records = self.simulation.begin_farewell();
         self.publish_last(one);
-        self.world.leave(one);
+        self.simulation.leave(one);
         let Ok(config) = Config::try_from(self.plan.knobs.clone()) else { return };
         let linger = (self.plan.knobs.join_batch * 3).max(Duration::from_millis(60));
         let most = 2 * (linger + config.outcome_timeout() + beat) + lateness * pause;
-        let give_up = self.world.now() + most;
+        let give_up = self.simulation.now() + most;
         let (mut turn, mut leavers) = (0, vec![one]);
-        while self.world.now() < give_up && leavers.iter().any(|peer| self.world.is_live(*peer)) {
-            let next = (self.world.now() + pause).min(give_up);
+        while self.simulation.now() < give_up
+            && leavers.iter().any(|peer| self.simulation.is_live(*peer))
+        {
+            let next = (self.simulation.now() + pause).min(give_up);
             self.run_until(next);
             for peer in rest
                 .iter()
                 .copied()
-                .filter(|peer| !leavers.contains(peer) && self.world.is_live(*peer))
+                .filter(|peer| !leavers.contains(peer) && self.simulation.is_live(*peer))
                 .collect::<Vec<_>>()
             {
                 self.publish_last(peer);
             }
             if let Some(other) = other.filter(|_| turn == lateness) {
-                self.world.leave(other);
+                self.simulation.leave(other);
                 leavers.push(other);
             }
             turn += 1;
         }
-        self.world.end_farewell(&leavers, records);
+        self.simulation.end_farewell(&leavers, records);
     }
 
     fn publish_last(&mut self, peer: usize) {
         let (payload, guarantee) = self.reading(16, OneIn(3));
-        self.world.publish(peer, payload, guarantee);
+        self.simulation.publish(peer, payload, guarantee);
     }
 }

@@ -47,10 +47,10 @@ impl<W: Watch> Director<'_, W> {
     /// core all or none come back. Whoever is outside of the core dies, or is cut off, for good.
     pub(super) fn heal(&mut self) {
         self.healed = true;
-        self.world.end_spells();
-        self.world.mend_all();
-        self.world.calm();
-        (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
+        self.simulation.end_active_faults();
+        self.simulation.mend_all();
+        self.simulation.calm();
+        (0..self.simulation.hosts()).for_each(|peer| self.simulation.resume(peer));
         self.leave_outside();
         if self.plan.revive || self.is_deserted() {
             self.revive_all();
@@ -62,14 +62,14 @@ impl<W: Watch> Director<'_, W> {
         for outside in &self.plan.outside {
             let peer = outside.peer;
             match &outside.fate {
-                Fate::Dead => self.world.kill(peer),
+                Fate::Dead => self.simulation.kill(peer),
                 Fate::Apart { hears, heard_by } => {
                     let from_core =
                         core.iter().filter(|one| !hears.contains(one)).map(|&one| (one, peer));
                     let to_core =
                         core.iter().filter(|one| !heard_by.contains(one)).map(|&one| (peer, one));
                     let pairs: Vec<(usize, usize)> = from_core.chain(to_core).collect();
-                    self.world.cut_off(&[peer], &pairs);
+                    self.simulation.cut_off(&[peer], &pairs);
                 }
             }
         }
@@ -77,13 +77,13 @@ impl<W: Watch> Director<'_, W> {
 
     /// The hosts that can all reach one another from now on.
     pub(super) fn core(&self) -> Vec<usize> {
-        (0..self.world.hosts())
+        (0..self.simulation.hosts())
             .filter(|peer| !self.plan.outside.iter().any(|outside| outside.peer == *peer))
             .collect()
     }
 
     pub(super) fn living(&self) -> Vec<usize> {
-        self.core().into_iter().filter(|&peer| self.world.is_live(peer)).collect()
+        self.core().into_iter().filter(|&peer| self.simulation.is_live(peer)).collect()
     }
 
     fn is_deserted(&self) -> bool {
@@ -101,7 +101,7 @@ impl<W: Watch> Director<'_, W> {
                 } else {
                     Identity::Fresh
                 };
-                self.world.restart(peer, identity);
+                self.simulation.restart(peer, identity);
             }
         }
     }
@@ -112,11 +112,11 @@ impl<W: Watch> Director<'_, W> {
         if !self.await_that(within, Self::is_one) {
             return self.unless_hopeless(Progress::Divided { within, stands: self.stands() });
         }
-        self.world.is_whole();
+        self.simulation.is_whole();
         self.is_whole = true;
         for peer in self.living() {
             let (payload, guarantee) = self.reading(16, OneIn(0));
-            self.world.publish(peer, payload, guarantee);
+            self.simulation.publish(peer, payload, guarantee);
         }
         // What was under way when the last links were cut may change the group once more: somebody
         // outside may be let in, or say yes to a merge. Were it one too many to lose, nothing more
@@ -131,7 +131,7 @@ impl<W: Watch> Director<'_, W> {
             };
             return self.unless_hopeless(failed);
         }
-        self.world.is_at_rest(&self.living());
+        self.simulation.is_at_rest(&self.living());
         Progress::Settled
     }
 
@@ -144,8 +144,8 @@ impl<W: Watch> Director<'_, W> {
         // Calm has to last: two more time-outs, in which anything late shows itself, and at least
         // half as long as it took to come, so that the last third of the whole has nothing to do
         // with what was before.
-        let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
-        let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
+        let took = self.simulation.now().since(Time::from_micros(self.plan.chaos_us));
+        let rest = self.simulation.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
         // Somebody outside may be let in or put out at that very moment: what is under way arrives
         // first.
@@ -154,7 +154,7 @@ impl<W: Watch> Director<'_, W> {
             if !self.is_one() || self.is_drained() {
                 break;
             }
-            self.run_until(self.world.now() + moment);
+            self.run_until(self.simulation.now() + moment);
         }
         Some(self.is_one())
     }
@@ -164,12 +164,12 @@ impl<W: Watch> Director<'_, W> {
     }
 
     fn await_that(&mut self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
-        let give_up = self.world.now() + within;
+        let give_up = self.simulation.now() + within;
         while !holds(self) {
-            if self.world.now() >= give_up {
+            if self.simulation.now() >= give_up {
                 return false;
             }
-            let next = self.world.now() + self.plan.knobs.heartbeat_interval;
+            let next = self.simulation.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
             // Those who were leaving when the chaos ended may have been the last, or those by whom
             // the others hear of each other.
@@ -197,12 +197,12 @@ impl<W: Watch> Director<'_, W> {
     }
 
     fn stands(&self) -> Vec<Status> {
-        self.living().into_iter().filter_map(|peer| self.world.status(peer)).collect()
+        self.living().into_iter().filter_map(|peer| self.simulation.status(peer)).collect()
     }
 
     /// Whether the mode lets what is left of the core go on, by what they hold.
     fn is_hopeful(&self) -> bool {
-        self.world.may_go_on(&self.living())
+        self.simulation.may_go_on(&self.living())
     }
 
     /// One leader, followed by all who live, in one view of exactly them; and nobody is about to

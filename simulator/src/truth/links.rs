@@ -1,7 +1,7 @@
 //! Between whom words could pass, at every instant: what was wrong on which way or at which host,
 //! and until when.
 //!
-//! The hand behind the world tells what it does and what it undoes. A way is wrong while a cut is
+//! The hand behind the simulation tells what it does and what it undoes. A way is wrong while a cut is
 //! in force, while connections stall, drip, stand half open or are forgotten, while messages are
 //! lost by decree, in weather so bad that a round trip takes long, and at the moment at which a
 //! connection breaks. A host is wrong while its process stands still or is slow, while it has no

@@ -2,7 +2,7 @@
 //! between whom.
 //!
 //! Neither the leader that numbers a view nor the one that it replaces is asked for its reasons.
-//! What counts is what the hand behind the world did to the links between them and to their hosts,
+//! What counts is what the hand behind the simulation did to the links between them and to their hosts,
 //! and where the other one's own node stands.
 
 use std::collections::VecDeque;

@@ -9,7 +9,7 @@ use protocol::message::{Message, Reason, Rejected};
 use protocol::note::{Note, Refusal};
 use protocol::time::Time;
 
-use super::{Moment, World};
+use super::{Moment, Simulation};
 use crate::marks::{Class, Mark, Marks};
 use crate::watch::Watch;
 
@@ -53,7 +53,7 @@ impl Lookout {
     }
 }
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     /// A node is about to handle something.
     pub(super) fn look_at_input(&mut self, host: usize, input: &Input) {
         let Some(process) = &self.hosts[host].process else { return };
@@ -97,7 +97,7 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Has [`World::step`] return [`Step::Struck`](super::Step::Struck) with this number when next
+    /// Has [`Simulation::step`] return [`Step::Struck`](super::Step::Struck) with this number when next
     /// a node begins that phase, once so many others have.
     pub fn await_activity(&mut self, activity: Activity, past: u32, number: u64) {
         self.awaited.push(Awaited { what: Doing::Begins(activity), number, past });

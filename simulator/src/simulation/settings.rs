@@ -1,4 +1,4 @@
-//! What a world is made with.
+//! What a simulation is made with.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use protocol::config::Config;
 
 use crate::weather::{OneIn, Weather};
 
-/// What a world is made with.
+/// What a simulation is made with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Of every draw.
@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings of a calm world.
+    /// Settings of a calm simulation.
     #[must_use]
     pub fn calm(seed: u64, config: Config) -> Self {
         Self {

@@ -1,16 +1,16 @@
-//! When the laws look at the world, and what they are shown of it.
+//! When the laws look at the simulation, and what they are shown of it.
 
 use protocol::io::{Delivery, Output};
 use protocol::message::Message;
 use protocol::node::Node;
 use protocol::time::Time;
 
-use super::World;
+use super::Simulation;
 use super::host::Host;
 use crate::connection::EndState;
 use crate::watch::Watch;
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     /// Every fault is healed and the group is one: from now on nobody has a reason to be blocked.
     pub fn is_whole(&mut self) {
         self.truth.is_whole();

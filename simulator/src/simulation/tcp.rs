@@ -13,14 +13,14 @@ use protocol::io::{Down, Input};
 use protocol::message::Message;
 use protocol::time::Time;
 
-use super::{Answer, Host, Moment, World};
+use super::{Answer, Host, Moment, Simulation};
 use crate::connection::{
     Connection, End, EndState, Parcel, SENT_AGAIN, Side, Stream, sent_again_at,
 };
 use crate::truth::Wrong;
 use crate::watch::Watch;
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     pub(super) fn dial(&mut self, host: usize, link: LinkId, to: SocketAddrV4) {
         let connection = self.connections.len();
         let key = connection as u64;

@@ -9,7 +9,7 @@ use protocol::frame;
 use protocol::io::Input;
 use protocol::message::Datagram;
 
-use super::{Host, Moment, World};
+use super::{Host, Moment, Simulation};
 use crate::plan::Lost;
 use crate::watch::Watch;
 
@@ -20,7 +20,7 @@ pub(super) enum Flying {
     Bytes(Bytes),
 }
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     pub(super) fn broadcast(&mut self, host: usize, datagram: Datagram) {
         self.watch.called(self.now, &self.hosts[host].id, None, &datagram);
         self.look_at_word(host, &datagram.message);

@@ -8,7 +8,7 @@ use protocol::io::Down;
 use protocol::message::Message;
 
 use super::udp::Flying;
-use super::{Moment, World};
+use super::{Moment, Simulation};
 use crate::connection::{EndState, Side};
 use crate::marks::Class;
 use crate::truth::Wrong;
@@ -16,7 +16,7 @@ use crate::watch::Watch;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spell {
+pub(super) enum ActiveFault {
     /// Connections stand still in one direction.
     Stall,
     /// Connections drip in one direction.
@@ -38,20 +38,20 @@ pub(super) enum Spell {
 /// Which messages are lost next.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
-    spell: u64,
+    fault: u64,
     kind: String,
     from: Option<usize>,
     to: Option<usize>,
     left: u32,
 }
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     /// What is sent from one peer to another over connections that stand arrives no sooner than
     /// after `span`, then all at once.
     pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
         self.watch
             .act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
-        self.begin_link_spell(Spell::Stall, Class::Stall, (from, to), span);
+        self.begin_link_fault(ActiveFault::Stall, Class::Stall, (from, to), span);
         self.hold_back(from, to, self.now + span);
     }
 
@@ -61,7 +61,7 @@ impl<W: Watch> World<W> {
         self.watch
             .act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
         // What drips in too fast waits: at worst for as long as it drips.
-        self.begin_link_spell(Spell::Drip, Class::Drip, (from, to), span);
+        self.begin_link_fault(ActiveFault::Drip, Class::Drip, (from, to), span);
         self.slow_down(from, to, gap);
     }
 
@@ -82,7 +82,7 @@ impl<W: Watch> World<W> {
             self.schedule_flow(connection, side);
             untold.push((connection, 1 - side));
         }
-        self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
+        self.begin_link_fault(ActiveFault::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
     }
 
     /// Something on the way forgets the connections that stand between a peer and these others, as
@@ -97,7 +97,7 @@ impl<W: Watch> World<W> {
         let span = self.settings.config.knobs().heartbeat_timeout;
         let weather = LinkWeather { reset: 1_000, ..LinkWeather::default() };
         let forgotten = pairs.iter().flat_map(|&(from, to)| self.forget_flows(from, to)).collect();
-        self.begin_links(Spell::Forget(forgotten), Class::Forget, pairs, weather, span);
+        self.begin_links(ActiveFault::Forget(forgotten), Class::Forget, pairs, weather, span);
     }
 
     /// The next messages of a kind are lost, as many as said; a connection that loses one breaks
@@ -119,21 +119,21 @@ impl<W: Watch> World<W> {
             .filter(|&(a, b)| a != b && is(from, a) && is(to, b));
         let pairs: Vec<(usize, usize)> = pairs.collect();
         let weather = LinkWeather { loss: 1_000, reset: 1_000, ..LinkWeather::default() };
-        let spell = self.begin_links(Spell::Lose, Class::Lose, &pairs, weather, span);
-        self.filters.push(Filter { spell, kind: kind.to_owned(), from, to, left: times });
+        let fault = self.begin_links(ActiveFault::Lose, Class::Lose, &pairs, weather, span);
+        self.filters.push(Filter { fault, kind: kind.to_owned(), from, to, left: times });
     }
 
     /// A host can store nothing for a while.
     pub fn fill_disk(&mut self, host: usize, span: Duration) {
-        self.begin_host_spell(Spell::Disk(host), Class::Disk, Hurt::Disk, host, span);
+        self.begin_host_fault(ActiveFault::Disk(host), Class::Disk, Hurt::Disk, host, span);
         self.hosts[host].disk_full = true;
     }
 
     /// A host has no descriptors left for a while: it opens no connection, and whoever calls waits
     /// to be accepted.
     pub fn starve(&mut self, host: usize, span: Duration) {
-        self.begin_host_spell(
-            Spell::Descriptors(host),
+        self.begin_host_fault(
+            ActiveFault::Descriptors(host),
             Class::Descriptors,
             Hurt::Descriptors,
             host,
@@ -144,7 +144,7 @@ impl<W: Watch> World<W> {
 
     /// Every step of a host's process takes that long for a while.
     pub fn slow(&mut self, host: usize, step: Duration, span: Duration) {
-        self.begin_host_spell(Spell::Slow(host), Class::Slow, Hurt::Processor, host, span);
+        self.begin_host_fault(ActiveFault::Slow(host), Class::Slow, Hurt::Processor, host, span);
         self.hosts[host].step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX);
     }
 
@@ -159,16 +159,16 @@ impl<W: Watch> World<W> {
         self.set_alarm(host);
     }
 
-    fn begin_link_spell(
+    fn begin_link_fault(
         &mut self,
-        spell: Spell,
+        fault: ActiveFault,
         class: Class,
         (from, to): (usize, usize),
         span: Duration,
     ) {
         let delay_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         self.begin_links(
-            spell,
+            fault,
             class,
             &[(from, to)],
             LinkWeather { delay_us, ..LinkWeather::default() },
@@ -178,7 +178,7 @@ impl<W: Watch> World<W> {
 
     fn begin_links(
         &mut self,
-        spell: Spell,
+        fault: ActiveFault,
         class: Class,
         pairs: &[(usize, usize)],
         weather: LinkWeather,
@@ -194,19 +194,19 @@ impl<W: Watch> World<W> {
         // What is left of a connection that one end takes for broken carries nothing either way.
         let back = pairs
             .iter()
-            .filter(|_| matches!(spell, Spell::HalfOpen(_)))
+            .filter(|_| matches!(fault, ActiveFault::HalfOpen(_)))
             .map(|&(from, to)| (to, from));
         self.truth.links.begin(
             self.now,
             id,
             Wrong::Ways(pairs.iter().copied().chain(back).collect()),
         );
-        self.begin_spell(id, spell, span)
+        self.begin_fault(id, fault, span)
     }
 
-    fn begin_host_spell(
+    fn begin_host_fault(
         &mut self,
-        spell: Spell,
+        fault: ActiveFault,
         class: Class,
         hurt: Hurt,
         host: usize,
@@ -215,50 +215,50 @@ impl<W: Watch> World<W> {
         self.watch.act(self.now, format_args!("{} of {}", hurt.name(), self.hosts[host].id));
         self.look_at_fault(class, host);
         let id = self.record_fault(Fault::Host { hurt }, &[host]);
-        match spell {
-            Spell::Slow(_) => self.truth.links.begin(self.now, id, Wrong::Host(host)),
-            Spell::Descriptors(_) => self.truth.links.begin(self.now, id, Wrong::Dry(host)),
+        match fault {
+            ActiveFault::Slow(_) => self.truth.links.begin(self.now, id, Wrong::Host(host)),
+            ActiveFault::Descriptors(_) => self.truth.links.begin(self.now, id, Wrong::Dry(host)),
             _ => {}
         }
-        self.begin_spell(id, spell, span);
+        self.begin_fault(id, fault, span);
     }
 
-    fn begin_spell(&mut self, id: u64, spell: Spell, span: Duration) -> u64 {
-        self.spells.insert(id, spell);
-        self.agenda.add(self.now + span, Moment::SpellOver(id));
+    fn begin_fault(&mut self, id: u64, fault: ActiveFault, span: Duration) -> u64 {
+        self.active_faults.insert(id, fault);
+        self.agenda.add(self.now + span, Moment::FaultOver(id));
         id
     }
 
-    /// The time of a spell is over, if it was not ended before. Who still holds an end of a
+    /// The time of a fault is over, if it was not ended before. Who still holds an end of a
     /// forgotten connection does not know yet: the farewell of the other end was lost, too.
-    pub(super) fn on_spell_over(&mut self, id: u64) {
+    pub(super) fn on_fault_over(&mut self, id: u64) {
         let stands = |&connection: &usize| {
             self.connections[connection].ends.iter().any(|end| end.state == EndState::Up)
         };
-        if matches!(self.spells.get(&id), Some(Spell::Forget(forgotten)) if forgotten.iter().any(stands))
+        if matches!(self.active_faults.get(&id), Some(ActiveFault::Forget(forgotten)) if forgotten.iter().any(stands))
         {
             let again_at = self.now + self.settings.config.knobs().heartbeat_timeout;
-            self.agenda.add(again_at, Moment::SpellOver(id));
+            self.agenda.add(again_at, Moment::FaultOver(id));
         } else {
-            self.end_spell(id);
+            self.end_fault(id);
         }
     }
 
-    /// A spell is over, if it was not ended before.
-    pub(super) fn end_spell(&mut self, id: u64) {
-        let Some(spell) = self.spells.remove(&id) else { return };
-        let again = self.spells.values().any(|other| *other == spell);
-        match spell {
+    /// A fault is over, if it was not ended before.
+    pub(super) fn end_fault(&mut self, id: u64) {
+        let Some(fault) = self.active_faults.remove(&id) else { return };
+        let again = self.active_faults.values().any(|other| *other == fault);
+        match fault {
             // What was held back has its own time; what is ended early is released by whoever ends
             // everything.
-            Spell::Stall | Spell::Forget(_) => {}
-            Spell::Drip => self.speed_up(),
-            Spell::HalfOpen(untold) => {
+            ActiveFault::Stall | ActiveFault::Forget(_) => {}
+            ActiveFault::Drip => self.speed_up(),
+            ActiveFault::HalfOpen(untold) => {
                 untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side))
             }
-            Spell::Lose => self.filters.retain(|filter| filter.spell != id),
-            Spell::Disk(host) => self.hosts[host].disk_full = again,
-            Spell::Descriptors(host) => {
+            ActiveFault::Lose => self.filters.retain(|filter| filter.fault != id),
+            ActiveFault::Disk(host) => self.hosts[host].disk_full = again,
+            ActiveFault::Descriptors(host) => {
                 self.hosts[host].starved = again;
                 let callers =
                     if again { vec![] } else { std::mem::take(&mut self.hosts[host].unaccepted) };
@@ -266,7 +266,7 @@ impl<W: Watch> World<W> {
                     self.agenda.add(self.now, Moment::Accept { connection })
                 });
             }
-            Spell::Slow(host) => {
+            ActiveFault::Slow(host) => {
                 if !again {
                     self.hosts[host].step_us = 0;
                 }
@@ -276,12 +276,12 @@ impl<W: Watch> World<W> {
     }
 
     /// Ends everything that is wrong for a while.
-    pub fn end_spells(&mut self) {
-        if self.spells.values().any(|spell| *spell == Spell::Stall) {
+    pub fn end_active_faults(&mut self) {
+        if self.active_faults.values().any(|fault| *fault == ActiveFault::Stall) {
             self.release();
         }
-        let ids: Vec<u64> = self.spells.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.end_spell(id));
+        let ids: Vec<u64> = self.active_faults.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.end_fault(id));
     }
 
     /// The end of a stream that nobody knew to be broken is known at last.
@@ -329,8 +329,8 @@ impl<W: Watch> World<W> {
         let Some(filter) = found else { return false };
         filter.left = filter.left.saturating_sub(1);
         if filter.left == 0 {
-            let spell = filter.spell;
-            self.end_spell(spell);
+            let fault = filter.fault;
+            self.end_fault(fault);
         }
         self.tally.filtered += 1;
         true

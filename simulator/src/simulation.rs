@@ -1,18 +1,18 @@
-//! The world: a clock, an agenda, and the real nodes.
+//! The simulation: a clock, an agenda, and the real nodes.
 //!
 //! Hosts stand in an arena and are named by their index. A step takes the next thing off the
 //! agenda, moves the clock there and lets one node handle one input; what the node asks for goes
-//! back on the agenda. Whatever is random is a keyed draw, so a seed replays everything. The world
+//! back on the agenda. Whatever is random is a keyed draw, so a seed replays everything. The simulation
 //! does what it is told (`kill`, `cut`, …) and decides nothing: what happens when is the plan's
 //! business, and whether it was right is the promises'.
 
-mod hand;
+mod active_faults;
+mod faults;
 mod host;
 mod judging;
 mod lies;
 mod lookout;
 mod settings;
-mod spell;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -47,10 +47,10 @@ use crate::tally::Tally;
 use crate::truth::{Sheet, Truth, Wrong};
 use crate::watch::Watch;
 use crate::weather::Weather;
+use active_faults::{ActiveFault, Filter};
 use host::{Host, Process};
 use lookout::{Awaited, Lookout};
 use promises::shape::Over;
-use spell::{Filter, Spell};
 use udp::Flying;
 
 pub use settings::Settings;
@@ -67,7 +67,7 @@ enum Moment {
     Heard { to: usize, from: usize, number: u64, again: bool, datagram: Flying },
     TurnOver { host: usize, life: u32 },
     StepOver { host: usize, life: u32 },
-    SpellOver(u64),
+    FaultOver(u64),
     Cue(u64),
     Struck { number: u64, host: usize },
 }
@@ -84,9 +84,9 @@ enum Answer {
 pub enum Step {
     /// Something happened, to a node or in a kernel.
     Moved,
-    /// A cue fell due (see [`World::cue`]).
+    /// A cue fell due (see [`Simulation::cue`]).
     Cue(u64),
-    /// A host has begun what was waited for (see [`World::await_activity`]).
+    /// A host has begun what was waited for (see [`Simulation::await_activity`]).
     Struck {
         /// The number of the wait.
         number: u64,
@@ -97,7 +97,7 @@ pub enum Step {
     Over,
 }
 
-/// What is left of a world.
+/// What is left of a simulation.
 #[derive(Debug)]
 pub struct Remains<W> {
     /// What happened in it.
@@ -114,9 +114,9 @@ pub struct Remains<W> {
     pub watch: W,
 }
 
-/// A world.
+/// A simulation.
 #[derive(Debug)]
-pub struct World<W> {
+pub struct Simulation<W> {
     settings: Settings,
     now: Time,
     agenda: Agenda<Moment>,
@@ -134,7 +134,7 @@ pub struct World<W> {
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
     /// What else is in force for a while, by the number of its record.
-    spells: BTreeMap<u64, Spell>,
+    active_faults: BTreeMap<u64, ActiveFault>,
     /// Which messages are lost next.
     filters: Vec<Filter>,
     /// What is waited for.
@@ -153,7 +153,7 @@ pub struct World<W> {
     records: Vec<Record>,
     /// Counts the processes.
     processes: u32,
-    /// Counts the world's own events.
+    /// Counts the simulation's own events.
     told: u64,
     /// What each process holds and has been given, and how that stands to what it says.
     truth: Truth,
@@ -167,8 +167,8 @@ pub struct World<W> {
     out: Vec<Output>,
 }
 
-impl<W: Watch> World<W> {
-    /// An empty world at time zero.
+impl<W: Watch> Simulation<W> {
+    /// An empty simulation at time zero.
     #[must_use]
     pub fn new(settings: Settings, watch: W) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl<W: Watch> World<W> {
             dials_cut: Pairs::new(),
             resets_cut: Pairs::new(),
             cuts: BTreeMap::new(),
-            spells: BTreeMap::new(),
+            active_faults: BTreeMap::new(),
             filters: Vec::new(),
             awaited: Vec::new(),
             losses: Vec::new(),
@@ -217,7 +217,7 @@ impl<W: Watch> World<W> {
         let number = u8::try_from(host + 1)
             .ok()
             .filter(|n| *n <= 250)
-            .expect("a world has at most 250 hosts");
+            .expect("a simulation has at most 250 hosts");
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number), 5_000 + u16::from(number));
         self.by_address.insert(address, host);
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
@@ -235,7 +235,7 @@ impl<W: Watch> World<W> {
         host
     }
 
-    /// A host's clock is not the world's, but so many millionths faster. To be said before anything
+    /// A host's clock is not the simulation's, but so many millionths faster. To be said before anything
     /// runs there.
     pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
         self.hosts[host].clock = Clock::new(drift_ppm);
@@ -356,7 +356,7 @@ impl<W: Watch> World<W> {
         &self.records
     }
 
-    /// Ends the world; what is left of it.
+    /// Ends the simulation; what is left of it.
     #[must_use]
     pub fn into_parts(self) -> Remains<W> {
         let (laws, breaches) = self.truth.into_findings();
@@ -370,7 +370,7 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
+    /// Has [`Simulation::step`] return [`Step::Cue`] with this number at that time.
     pub fn cue(&mut self, at: Time, number: u64) {
         self.agenda.add(at.max(self.now), Moment::Cue(number));
     }
@@ -407,8 +407,8 @@ impl<W: Watch> World<W> {
             }
             Moment::TurnOver { host, life } => self.on_turn_over(host, life),
             Moment::StepOver { host, life } => self.on_step_over(host, life),
-            Moment::SpellOver(id) => self.on_spell_over(id),
-            // Whoever plays the world is told of these.
+            Moment::FaultOver(id) => self.on_fault_over(id),
+            // Whoever plays the simulation is told of these.
             Moment::Cue(_) | Moment::Struck { .. } => {}
         }
     }

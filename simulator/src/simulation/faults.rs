@@ -1,4 +1,4 @@
-//! The hand behind the world: everything that is done to processes and to the network, each act
+//! The hand behind the simulation: everything that is done to processes and to the network, each act
 //! recorded as ground truth.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use protocol::id::Incarnation;
 use protocol::io::StopReason;
 use protocol::note::Note;
 
-use super::{Moment, World};
+use super::{Moment, Simulation};
 use crate::connection::Side;
 use crate::marks::Class;
 use crate::pairs::Pairs;
@@ -20,7 +20,7 @@ use crate::watch::Watch;
 use crate::weather::Weather;
 use promises::shape::Over;
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     /// A process is gone at once. Its kernel closes its connections; what it had not sent is lost.
     pub fn kill(&mut self, host: usize) {
         if !self.is_live(host) {

@@ -1,4 +1,4 @@
-//! A liar's hand on the world: words that no node has said are put into the ears of real ones.
+//! A liar's hand on the simulation: words that no node has said are put into the ears of real ones.
 //!
 //! A member's lies come on the links of its host, beside what its node says there; a stranger's on
 //! links that nobody but the liar has. What becomes of them is bounded: by how much a node asks for
@@ -8,11 +8,11 @@ use protocol::id::LinkId;
 use protocol::io::Input;
 use protocol::message::Message;
 
-use super::World;
+use super::Simulation;
 use crate::liar::Liar;
 use crate::watch::Watch;
 
-impl<W: Watch> World<W> {
+impl<W: Watch> Simulation<W> {
     /// From now on somebody listens to all that is said, and may lie. Of what a group holds in
     /// which a member does, nothing is promised; a stranger's lies change nothing.
     pub fn begin_lies(&mut self, by_member: bool) {

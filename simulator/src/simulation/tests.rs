@@ -1,4 +1,4 @@
-//! What the kernels and the network of this world do, seen through the inputs of real nodes.
+//! What the kernels and the network of this simulation do, seen through the inputs of real nodes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use protocol::io::{Down, Input};
 use protocol::message::Message;
 use protocol::time::Time;
 
-use super::{Settings, World};
+use super::{Settings, Simulation};
 use crate::watch::Watch;
 use crate::weather::{OneIn, Weather};
 
@@ -34,25 +34,25 @@ impl Ledger {
 }
 
 /// So many peers, all started, that have become a group.
-fn group(peers: usize, change: impl Fn(&mut Settings)) -> World<Ledger> {
+fn group(peers: usize, change: impl Fn(&mut Settings)) -> Simulation<Ledger> {
     let mut settings = Settings::calm(1, Config::try_from(Knobs::fast()).unwrap());
     change(&mut settings);
-    let mut world = World::new(settings, Ledger::default());
+    let mut simulation = Simulation::new(settings, Ledger::default());
     for n in 1..=peers {
-        let host = world.add_host(PeerId::new(&format!("p{n}")).unwrap(), 0);
-        world.start(host);
+        let host = simulation.add_host(PeerId::new(&format!("p{n}")).unwrap(), 0);
+        simulation.start(host);
     }
-    run(&mut world, 2_000);
+    run(&mut simulation, 2_000);
     assert!(
-        (0..peers).all(|host| world.status(host).unwrap().members.len() == peers),
+        (0..peers).all(|host| simulation.status(host).unwrap().members.len() == peers),
         "they are one group"
     );
-    world
+    simulation
 }
 
-fn run(world: &mut World<Ledger>, millis: u64) {
-    let end = world.now() + Duration::from_millis(millis);
-    world.run_until(end);
+fn run(simulation: &mut Simulation<Ledger>, millis: u64) {
+    let end = simulation.now() + Duration::from_millis(millis);
+    simulation.run_until(end);
 }
 
 fn heartbeats(inputs: &[&Input]) -> usize {
@@ -77,26 +77,26 @@ fn on(wanted: LinkId, mut inputs: Vec<&Input>) -> Vec<&Input> {
 
 #[test]
 fn a_stopped_process_is_connected_to_and_reads_everything_when_it_goes_on() {
-    let mut world = group(2, |_| {});
-    let newcomer = world.add_host(PeerId::new("p0").unwrap(), 0);
-    let stopped = world.now();
-    world.pause(1);
-    world.start(newcomer);
-    run(&mut world, 100);
-    let ledger = &world.watch.0;
+    let mut simulation = group(2, |_| {});
+    let newcomer = simulation.add_host(PeerId::new("p0").unwrap(), 0);
+    let stopped = simulation.now();
+    simulation.pause(1);
+    simulation.start(newcomer);
+    run(&mut simulation, 100);
+    let ledger = &simulation.watch.0;
     assert!(
         !ledger.iter().any(|(at, who, ..)| *at > stopped && who == "p2"),
         "who is stopped handles nothing"
     );
-    let connected = world.watch.between("p2", "p0", stopped);
+    let connected = simulation.watch.between("p2", "p0", stopped);
     assert!(
         connected.iter().any(|input| matches!(input, Input::LinkUp { .. })),
         "its kernel takes the connection all the same"
     );
-    let goes_on = world.now();
-    world.resume(1);
-    run(&mut world, 1);
-    let accepted = world.watch.between("p0", "p2", goes_on);
+    let goes_on = simulation.now();
+    simulation.resume(1);
+    run(&mut simulation, 1);
+    let accepted = simulation.watch.between("p0", "p2", goes_on);
     assert!(
         accepted.iter().any(|input| matches!(input, Input::LinkUp { .. })),
         "and hands it over when the process goes on"
@@ -109,47 +109,47 @@ fn a_stopped_process_is_connected_to_and_reads_everything_when_it_goes_on() {
 
 #[test]
 fn a_one_way_cut_holds_frames_back_and_lets_them_all_through_when_it_is_mended() {
-    let mut world = group(2, |_| {});
-    run(&mut world, 150);
-    let since = world.now();
-    let old = last_link(&world.watch.between("p2", "p1", Time::ZERO));
-    let cut = world.cut(&[(1, 0)]);
+    let mut simulation = group(2, |_| {});
+    run(&mut simulation, 150);
+    let since = simulation.now();
+    let old = last_link(&simulation.watch.between("p2", "p1", Time::ZERO));
+    let cut = simulation.cut(&[(1, 0)]);
     // Not for so long that the leader gives the connection up.
-    run(&mut world, 190);
+    run(&mut simulation, 190);
     assert_eq!(
-        heartbeats(&world.watch.between("p2", "p1", since + Duration::from_millis(1))),
+        heartbeats(&simulation.watch.between("p2", "p1", since + Duration::from_millis(1))),
         0,
         "p1 hears nothing"
     );
-    let mended = world.now();
-    world.mend(cut);
+    let mended = simulation.now();
+    simulation.mend(cut);
     // TCP tries again after twice the pause each time, so after as long again at the latest.
-    run(&mut world, 350);
-    let flood = on(old, world.watch.between("p2", "p1", mended));
+    run(&mut simulation, 350);
+    let flood = on(old, simulation.watch.between("p2", "p1", mended));
     assert!(heartbeats(&flood) >= 1, "what stood still comes: {flood:?}");
 }
 
 #[test]
 fn a_stall_holds_back_one_direction_for_its_time() {
-    let mut world = group(2, |_| {});
-    run(&mut world, 150);
-    let since = world.now();
-    let stalled = last_link(&world.watch.between("p2", "p1", Time::ZERO));
-    world.stall(1, 0, Duration::from_millis(300));
-    run(&mut world, 299);
+    let mut simulation = group(2, |_| {});
+    run(&mut simulation, 150);
+    let since = simulation.now();
+    let stalled = last_link(&simulation.watch.between("p2", "p1", Time::ZERO));
+    simulation.stall(1, 0, Duration::from_millis(300));
+    run(&mut simulation, 299);
     // The leader goes on on another connection meanwhile, which is not stalled.
-    assert_eq!(heartbeats(&on(stalled, world.watch.between("p2", "p1", since))), 0);
-    run(&mut world, 2);
-    assert!(heartbeats(&on(stalled, world.watch.between("p2", "p1", since))) >= 1);
+    assert_eq!(heartbeats(&on(stalled, simulation.watch.between("p2", "p1", since))), 0);
+    run(&mut simulation, 2);
+    assert!(heartbeats(&on(stalled, simulation.watch.between("p2", "p1", since))) >= 1);
 }
 
 #[test]
 fn the_connections_of_a_dead_process_end_and_new_ones_are_refused() {
-    let mut world = group(2, |_| {});
-    let since = world.now();
-    world.kill(1);
-    run(&mut world, 50);
-    let seen = world.watch.between("p2", "p1", since);
+    let mut simulation = group(2, |_| {});
+    let since = simulation.now();
+    simulation.kill(1);
+    run(&mut simulation, 50);
+    let seen = simulation.watch.between("p2", "p1", since);
     assert!(
         seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Closed, .. })),
         "{seen:?}"
@@ -162,12 +162,12 @@ fn the_connections_of_a_dead_process_end_and_new_ones_are_refused() {
 
 #[test]
 fn a_reset_is_seen_at_both_ends_and_a_new_connection_stands_soon_after() {
-    let mut world = group(2, |_| {});
-    let since = world.now();
-    world.reset(0, 1);
-    run(&mut world, 50);
+    let mut simulation = group(2, |_| {});
+    let since = simulation.now();
+    simulation.reset(0, 1);
+    run(&mut simulation, 50);
     for (from, to) in [("p1", "p2"), ("p2", "p1")] {
-        let seen = world.watch.between(from, to, since);
+        let seen = simulation.watch.between(from, to, since);
         assert!(
             seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Reset, .. })),
             "{to}: {seen:?}"
@@ -178,17 +178,17 @@ fn a_reset_is_seen_at_both_ends_and_a_new_connection_stands_soon_after() {
 
 #[test]
 fn nothing_can_be_dialled_across_a_cut_and_nobody_takes_that_for_a_refusal() {
-    let mut world = group(2, |_| {});
-    let since = world.now();
-    world.cut(&[(0, 1), (1, 0)]);
-    world.reset(0, 1);
-    run(&mut world, 3_000);
+    let mut simulation = group(2, |_| {});
+    let since = simulation.now();
+    simulation.cut(&[(0, 1), (1, 0)]);
+    simulation.reset(0, 1);
+    run(&mut simulation, 3_000);
     for (from, to) in [("p1", "p2"), ("p2", "p1")] {
         let refused = |input: &&Input| matches!(input, Input::DialFailed { refused: true, .. });
-        assert!(!world.watch.between(from, to, since).iter().any(refused));
+        assert!(!simulation.watch.between(from, to, since).iter().any(refused));
     }
     assert!(
-        [0, 1].iter().all(|&host| world.status(host).unwrap().role == "leader"),
+        [0, 1].iter().all(|&host| simulation.status(host).unwrap().role == "leader"),
         "both sides go on alone"
     );
 }
@@ -196,12 +196,12 @@ fn nothing_can_be_dialled_across_a_cut_and_nobody_takes_that_for_a_refusal() {
 #[test]
 fn datagrams_are_lost_and_repeated_for_each_receiver_on_its_own() {
     let beacons = |weather: Weather| {
-        let mut world = group(3, |_| {});
-        let since = world.now();
-        world.set_weather(weather);
-        run(&mut world, 10_000);
+        let mut simulation = group(3, |_| {});
+        let since = simulation.now();
+        simulation.set_weather(weather);
+        run(&mut simulation, 10_000);
         let heard = |to| {
-            world
+            simulation
                 .watch
                 .between("p3", to, since)
                 .iter()
@@ -220,11 +220,11 @@ fn datagrams_are_lost_and_repeated_for_each_receiver_on_its_own() {
 #[test]
 fn bytes_cut_anywhere_say_the_same_as_messages() {
     let view = |bytes| {
-        let mut world = group(3, |settings| settings.bytes = bytes);
-        world.publish(0, bytes::Bytes::from_static(b"a reading"), None);
-        run(&mut world, 500);
-        assert_eq!(world.tally().cut_at_byte > 0, bytes);
-        (0..3).map(|host| world.status(host).unwrap().delivered).collect::<Vec<_>>()
+        let mut simulation = group(3, |settings| settings.bytes = bytes);
+        simulation.publish(0, bytes::Bytes::from_static(b"a reading"), None);
+        run(&mut simulation, 500);
+        assert_eq!(simulation.tally().cut_at_byte > 0, bytes);
+        (0..3).map(|host| simulation.status(host).unwrap().delivered).collect::<Vec<_>>()
     };
     let delivered = view(true);
     assert!(delivered.iter().all(|seq| *seq == delivered[0]));
@@ -233,16 +233,16 @@ fn bytes_cut_anywhere_say_the_same_as_messages() {
 
 #[test]
 fn a_process_that_starts_again_has_a_later_incarnation_with_or_without_its_disk() {
-    let mut world = group(2, |_| {});
-    let mut last = world.status(0).unwrap().incarnation;
+    let mut simulation = group(2, |_| {});
+    let mut last = simulation.status(0).unwrap().incarnation;
     for identity in [Identity::Same, Identity::Fresh] {
-        world.kill(0);
-        run(&mut world, 50);
-        world.restart(0, identity);
-        let incarnation = world.status(0).unwrap().incarnation;
+        simulation.kill(0);
+        run(&mut simulation, 50);
+        simulation.restart(0, identity);
+        let incarnation = simulation.status(0).unwrap().incarnation;
         assert!(incarnation > last, "{incarnation} after {last}");
         last = incarnation;
-        run(&mut world, 1_000);
-        assert_eq!(world.status(1).unwrap().members.len(), 2, "and is let in again");
+        run(&mut simulation, 1_000);
+        assert_eq!(simulation.status(1).unwrap().members.len(), 2, "and is let in again");
     }
 }
