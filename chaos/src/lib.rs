@@ -1,7 +1,7 @@
 //! The hand that touches a running group, and the eye that watches it.
 //!
 //! Works on the folder of any run, whoever started the peers: a [`Group`] follows the event files
-//! and knows who leads, a [`Hand`] does something to a process, sees that it worked and writes it
+//! and knows who leads, a [`FaultInjector`] does something to a process, sees that it worked and writes it
 //! down as ground truth, a [`LogWatch`] waits for words in the human logs, and [`report`] holds the
 //! whole history against the promises. The command `chaos` is a thin shell over these, and the
 //! orchestrator links them.
@@ -10,19 +10,19 @@
 
 pub mod clock;
 pub mod expect;
+pub mod faults;
 pub mod group;
-pub mod hand;
 pub mod held;
 pub mod patience;
+pub mod process_table;
 pub mod procfs;
 pub mod report;
 pub mod run_folder;
-pub mod table;
 pub mod tail;
 
 pub use expect::LogWatch;
+pub use faults::{FaultError, FaultInjector};
 pub use group::Group;
-pub use hand::{Hand, HandError};
 pub use held::Held;
 pub use report::Report;
 pub use run_folder::RunFolder;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos::{Group, Hand, HandError, LogWatch, Report, RunFolder, patience, table::Table};
+use chaos::{
+    FaultError, FaultInjector, Group, LogWatch, Report, RunFolder, patience,
+    process_table::ProcessTable,
+};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand, exit};
@@ -177,13 +180,13 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     let watch = LogWatch::new(group.folder(), &watched)
         .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
     let mut hand =
-        Hand::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
+        FaultInjector::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
     // Told when everything is done: somebody who does not read on is not to keep half of it from
     // being done.
     let mut done = String::new();
     for stand in &targets {
         let seen = hand.act(stand, fault, act.within).map_err(|error| {
-            let code = if matches!(error, HandError::Gone { .. }) {
+            let code = if matches!(error, FaultError::Gone { .. }) {
                 exit::UNAVAILABLE
             } else {
                 exit::FAIL
@@ -252,7 +255,7 @@ fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure
 
 fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
     let group = open(run)?;
-    let table = Table::of(group.standing());
+    let table = ProcessTable::of(group.standing());
     let text = if json {
         serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory")
     } else {

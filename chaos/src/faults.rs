@@ -23,7 +23,7 @@ use crate::run_folder::RunFolder;
 
 /// Why nothing was done, or nobody knows of it.
 #[derive(Debug, Error)]
-pub enum HandError {
+pub enum FaultError {
     /// The process is gone; whoever has its pid now is somebody else.
     #[error("{process} (pid {pid}) does not run any more")]
     Gone {
@@ -60,19 +60,19 @@ pub enum HandError {
 
 /// The hand, with the file in which it tells what it does.
 #[derive(Debug)]
-pub struct Hand {
+pub struct FaultInjector {
     writer: String,
     path: String,
     file: File,
     told: u64,
 }
 
-impl Hand {
+impl FaultInjector {
     /// A hand that writes into `events/_chaos.<pid>.jsonl` of a run.
     ///
     /// # Errors
-    /// [`HandError::Untold`] if that file cannot be opened; then nothing should be done either.
-    pub fn new(folder: &RunFolder) -> Result<Self, HandError> {
+    /// [`FaultError::Untold`] if that file cannot be opened; then nothing should be done either.
+    pub fn new(folder: &RunFolder) -> Result<Self, FaultError> {
         let writer = format!("_chaos.{}", std::process::id());
         let path = folder.event_file(&writer);
         let name = path.display().to_string();
@@ -81,20 +81,20 @@ impl Hand {
             .append(true)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path);
-        let file = file.map_err(|source| HandError::Untold { path: name.clone(), source })?;
+        let file = file.map_err(|source| FaultError::Untold { path: name.clone(), source })?;
         Ok(Self { writer, path: name, file, told: 0 })
     }
 
     /// Does it, waits until it can be seen, and writes it down. True if it was seen in time.
     ///
     /// # Errors
-    /// [`HandError`]; but for `Untold` nothing was done.
+    /// [`FaultError`]; but for `Untold` nothing was done.
     pub fn act(
         &mut self,
         stand: &Stand,
         fault: &Fault,
         within: Duration,
-    ) -> Result<bool, HandError> {
+    ) -> Result<bool, FaultError> {
         let began = clock::now();
         send(stand, fault)?;
         let Ok(seen) = patience::until(within, || {
@@ -116,8 +116,8 @@ impl Hand {
     /// Writes down something that was done or seen.
     ///
     /// # Errors
-    /// [`HandError::Untold`].
-    pub fn tell(&mut self, at: Time, what: GroundTruth) -> Result<(), HandError> {
+    /// [`FaultError::Untold`].
+    pub fn tell(&mut self, at: Time, what: GroundTruth) -> Result<(), FaultError> {
         self.told += 1;
         let event = WorldEvent::new(at, &self.writer, self.told, what);
         let mut line =
@@ -126,15 +126,15 @@ impl Hand {
         // One write a line, so that a reader never sees two halves of different lines.
         self.file
             .write_all(&line)
-            .map_err(|source| HandError::Untold { path: self.path.clone(), source })
+            .map_err(|source| FaultError::Untold { path: self.path.clone(), source })
     }
 }
 
 /// Sends the signals that do it, if the process is still the same.
 ///
 /// # Errors
-/// [`HandError`], never `Untold`; then nothing was done.
-pub fn send(stand: &Stand, fault: &Fault) -> Result<(), HandError> {
+/// [`FaultError`], never `Untold`; then nothing was done.
+pub fn send(stand: &Stand, fault: &Fault) -> Result<(), FaultError> {
     let signals: &[Signal] = match fault {
         Fault::Kill => &[Signal::SIGKILL],
         // A process that stands still would not hear that it is to leave.
@@ -146,12 +146,12 @@ pub fn send(stand: &Stand, fault: &Fault) -> Result<(), HandError> {
         | Fault::Partition { .. }
         | Fault::Link { .. }
         | Fault::Host { .. } => {
-            return Err(HandError::NoSignal { fault: fault.name() });
+            return Err(FaultError::NoSignal { fault: fault.name() });
         }
     };
-    let gone = || HandError::Gone { process: stand.process.clone(), pid: stand.pid };
+    let gone = || FaultError::Gone { process: stand.process.clone(), pid: stand.pid };
     let forbidden =
-        |source| HandError::Forbidden { process: stand.process.clone(), pid: stand.pid, source };
+        |source| FaultError::Forbidden { process: stand.process.clone(), pid: stand.pid, source };
     let held = Held::of(stand.pid, stand.pid_start).map_err(forbidden)?.ok_or_else(gone)?;
     for signal in signals {
         if !held.signal(*signal).map_err(forbidden)? {

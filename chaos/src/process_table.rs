@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Where a group stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Table {
+pub struct ProcessTable {
     /// Whom more than half of those that live name in their newest view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
@@ -15,12 +15,12 @@ pub struct Table {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
     /// One row a process.
-    pub peers: Vec<Row>,
+    pub peers: Vec<ProcessRow>,
 }
 
 /// Where one process stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct ProcessRow {
     /// Its name.
     pub process: String,
     /// The peer it is.
@@ -44,7 +44,7 @@ pub struct Row {
     pub members: Vec<String>,
 }
 
-impl Table {
+impl ProcessTable {
     /// Of a group.
     #[must_use]
     pub fn of(standing: &Standing) -> Self {
@@ -52,11 +52,11 @@ impl Table {
             Ok(leader) => (Some(leader.to_string()), None),
             Err(doubt) => (None, Some(doubt)),
         };
-        Self { leader, doubt, peers: standing.all().map(Row::of).collect() }
+        Self { leader, doubt, peers: standing.all().map(ProcessRow::of).collect() }
     }
 }
 
-impl Row {
+impl ProcessRow {
     fn of(stand: &Stand) -> Self {
         let seen = stand.view.as_ref();
         Self {
@@ -85,7 +85,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for ProcessTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = self.peers.iter().map(|row| row.process.len()).max().unwrap_or(0).max(7);
         writeln!(
