@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use peer::client::Connection;
 
-use crate::crew::{Crew, SOCKETS};
 use crate::latency;
 use crate::pairs::{Line, Pair, Pairs, median};
+use crate::peers::{Peers, SOCKETS};
 use crate::throughput::{Case, Senders};
 
 /// What came out.
@@ -102,12 +102,12 @@ pub fn measure(
     Ok(Measured { lines, met })
 }
 
-/// Follows at the first of a crew, and wants nothing of what comes.
-fn watch(crew: &Crew) -> io::Result<Vec<Connection>> {
-    let id = crew.ids().next().ok_or(io::ErrorKind::NotFound)?;
+/// Follows at the socket of the first peer and drops what arrives.
+fn watch(peers: &Peers) -> io::Result<Vec<Connection>> {
+    let id = peers.ids().next().ok_or(io::ErrorKind::NotFound)?;
     let mut all = Vec::new();
     for _ in 0..SUBSCRIPTIONS / EACH {
-        let mut connection = connect(crew, id)?;
+        let mut connection = connect(peers, id)?;
         for id in 1..=EACH {
             connection.say(&format!("{{\"id\":{id},\"do\":\"subscribe\",\"sensor\":\"nothing\",\"kinds\":[\"reading\"]}}"))?;
             connection.hear()?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -117,10 +117,10 @@ fn watch(crew: &Crew) -> io::Result<Vec<Connection>> {
     Ok(all)
 }
 
-fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
+fn connect(peers: &Peers, id: &str) -> io::Result<Connection> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match crew.connect(id) {
+        match peers.connect(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => {
                 thread::sleep(Duration::from_millis(20))
             }
@@ -131,7 +131,7 @@ fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
 
 /// Readings a second that `peer tail` writes into a pipe, from its start to its end.
 fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
-    let mut crew = Crew::new(program, folder)?;
+    let mut peers = Peers::new(program, folder)?;
     let id = format!("tail{}", std::process::id());
     let load = [
         "--sensor",
@@ -142,14 +142,14 @@ fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
         &(KEPT + MORE).to_string(),
     ];
     let flags = ["--log-deliveries", "off"].into_iter().chain(load).map(str::to_owned);
-    crew.start(&id, &flags.collect::<Vec<_>>())?;
-    crew.wait("a full history", PATIENCE, |reports| {
+    peers.start(&id, &flags.collect::<Vec<_>>())?;
+    peers.wait("a full history", PATIENCE, |reports| {
         reports.iter().all(|report| report.deliveries.count >= KEPT + MORE)
     })?;
     let begun = Instant::now();
     let mut child = Command::new(program)
         .args(["tail", "--id", &id, "--json", "--from", "start", "--no-follow"])
-        .env(SOCKETS, crew.sockets())
+        .env(SOCKETS, peers.sockets())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

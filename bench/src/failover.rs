@@ -15,9 +15,9 @@ use thiserror::Error;
 
 use crate::feed::Feed;
 use crate::group::{Group, POLL};
+use crate::observed::View;
 use crate::outage::Outage;
 use crate::reference;
-use crate::sight::View;
 use crate::spread::{Spread, milliseconds};
 
 /// What is measured.

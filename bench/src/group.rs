@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lease::{BROADCAST_PORT, Lease};
-use crate::sight::{EventFile, Seen, View};
+use crate::observed::{EventFile, Seen, View};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::clock;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use peer::status::{Latency, Report};
 
 use crate::bare::{Part, Seen};
-use crate::crew::Crew;
 use crate::pairs::{Line, Pair, Pairs, median};
+use crate::peers::Peers;
 use crate::reference;
 use crate::throughput::{Case, Senders};
 
@@ -129,7 +129,7 @@ pub fn slowest_p99<W>(
     folder: &Path,
     rate: u64,
     share: f64,
-    watch: impl FnOnce(&Crew) -> io::Result<W>,
+    watch: impl FnOnce(&Peers) -> io::Result<W>,
 ) -> io::Result<u64> {
     let Places { leader, slowest } = run_watched(program, folder, rate, share, watch)?;
     Ok(slowest.p99_us.max(leader.p99_us))
@@ -144,11 +144,11 @@ fn run_watched<W>(
     folder: &Path,
     rate: u64,
     share: f64,
-    watch: impl FnOnce(&Crew) -> io::Result<W>,
+    watch: impl FnOnce(&Peers) -> io::Result<W>,
 ) -> io::Result<Places> {
     let (mut watch, mut watcher) = (Some(watch), None);
     let count = count(rate, share);
-    let mut crew = Crew::new(program, folder)?;
+    let mut peers = Peers::new(program, folder)?;
     for number in 1..=PEERS {
         let load = [
             "load",
@@ -169,17 +169,17 @@ fn run_watched<W>(
         let common =
             ["--log-deliveries", "off", "--load-latency", "--priority", priority, "--sensor"]
                 .map(str::to_owned);
-        crew.start(
+        peers.start(
             &format!("peer{number}"),
             &common.into_iter().chain(sensor).collect::<Vec<_>>(),
         )?;
         if let Some(watch) = watch.take() {
-            watcher = Some(watch(&crew)?);
+            watcher = Some(watch(&peers)?);
         }
     }
     let delivered =
         |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= count);
-    let reports = crew.wait(&format!("{count} readings at {rate}/s"), PATIENCE, delivered)?;
+    let reports = peers.wait(&format!("{count} readings at {rate}/s"), PATIENCE, delivered)?;
     drop(watcher);
     let measured = |report: &Report| {
         let latency = report.deliveries.latency.as_ref().filter(|latency| latency.count == count);

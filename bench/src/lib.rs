@@ -7,19 +7,19 @@
 
 pub mod bare;
 pub mod cli;
-pub mod crew;
 pub mod door;
 pub mod failover;
 pub mod feed;
 pub mod group;
 pub mod latency;
 pub mod lease;
+pub mod observed;
 pub mod outage;
 pub mod pairs;
+pub mod peers;
 pub mod reference;
 pub mod restart;
 pub mod scale;
-pub mod sight;
 pub mod soak;
 pub mod spread;
 pub mod throughput;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::id::{Epoch, PeerId};
 use protocol::time::Time;
 
-use crate::sight::{Key, Seen};
+use crate::observed::{Key, Seen};
 
 /// One death, while it is being watched.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::Outage;
-    use crate::sight::{Key, Seen};
+    use crate::observed::{Key, Seen};
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId};
     use protocol::time::Time;
     use std::time::Duration;

@@ -15,8 +15,8 @@ use peer::clock;
 use peer::status::Report;
 use protocol::time::Time;
 
-use crate::crew::Crew;
 use crate::pairs::{Line, Pair, Pairs};
+use crate::peers::Peers;
 use crate::reference;
 use crate::spread::milliseconds;
 use crate::throughput::{Case, Senders};
@@ -67,21 +67,23 @@ pub fn measure(
 /// A member is killed and started again while another one sends; milliseconds from its start to its
 /// view.
 fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
-    let mut crew = Crew::new(program, folder)?;
-    crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
+    let mut peers = Peers::new(program, folder)?;
+    peers.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
     let (bytes, rate) = (BYTES.to_string(), RATE.to_string());
     let load =
         ["--sensor", "load", "--load-bytes", &bytes, "--load-rate", &rate, "--load-members", "3"];
-    crew.start("peer2", &flags(&load))?;
-    crew.start("peer3", &flags(&["--sensor", "none"]))?;
+    peers.start("peer2", &flags(&load))?;
+    peers.start("peer3", &flags(&["--sensor", "none"]))?;
     let flows =
         |reports: &[Report]| reports.iter().all(|report| report.deliveries.count > RATE / 2);
-    crew.wait("load to flow", PATIENCE, flows)?;
-    crew.kill("peer3")?;
-    crew.wait("a killed member to be out of every view", PATIENCE, |reports| is_whole(reports, 2))?;
+    peers.wait("load to flow", PATIENCE, flows)?;
+    peers.kill("peer3")?;
+    peers.wait("a killed member to be out of every view", PATIENCE, |reports| {
+        is_whole(reports, 2)
+    })?;
     let before = clock::now();
-    crew.start("peer3", &flags(&["--sensor", "none"]))?;
-    let reports = crew.wait("it to be back", PATIENCE, |reports| {
+    peers.start("peer3", &flags(&["--sensor", "none"]))?;
+    let reports = peers.wait("it to be back", PATIENCE, |reports| {
         is_whole(reports, 3) && reports.iter().all(|report| report.deliveries.count > 0)
     })?;
     Ok(view_of(&reports, "peer3", before))
@@ -90,31 +92,31 @@ fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
 /// Milliseconds from the start of a newcomer to the last of the past that it is given, and to the
 /// view of one that is given none of it.
 fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
-    let mut crew = Crew::new(program, folder)?;
-    crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
+    let mut peers = Peers::new(program, folder)?;
+    peers.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
     let (bytes, count) = (BYTES.to_string(), (PAST + PAST / 8).to_string());
     let load =
         ["--sensor", "load", "--load-bytes", &bytes, "--load-count", &count, "--load-members", "2"];
-    crew.start("peer2", &flags(&load))?;
+    peers.start("peer2", &flags(&load))?;
     let over = |reports: &[Report]| {
         reports.iter().all(|report| report.deliveries.count >= PAST + PAST / 8)
     };
-    crew.wait("the past to be made", PATIENCE, over)?;
+    peers.wait("the past to be made", PATIENCE, over)?;
     let before = clock::now();
-    crew.start("peer3", &flags(&["--sensor", "none"]))?;
+    peers.start("peer3", &flags(&["--sensor", "none"]))?;
     let snapshot = view_of(
-        &crew.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?,
+        &peers.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?,
         "peer3",
         before,
     );
     let begun = clock::now();
-    crew.start("peer4", &flags(&["--sensor", "none", "--late-join", &format!("last {PAST}")]))?;
+    peers.start("peer4", &flags(&["--sensor", "none", "--late-join", &format!("last {PAST}")]))?;
     let given = |reports: &[Report]| {
         let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
         is_whole(reports, 4)
             && newcomer.is_some_and(|report| report.status.delivered == report.status.contiguous)
     };
-    let reports = crew.wait("the past to be given", PATIENCE, given)?;
+    let reports = peers.wait("the past to be given", PATIENCE, given)?;
     let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
     let deliveries = &newcomer.ok_or_else(|| io::Error::other("the newcomer has gone"))?.deliveries;
     if deliveries.count + DELIVERED_OTHERWISE < PAST {

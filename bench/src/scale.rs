@@ -16,8 +16,8 @@ use peer::clock;
 use peer::status::{Report, Traffic};
 use protocol::time::Time;
 
-use crate::crew::Crew;
 use crate::pairs::{Line, Pair, Pairs, median};
+use crate::peers::Peers;
 use crate::reference;
 use crate::spread::milliseconds;
 use crate::usage;
@@ -166,38 +166,38 @@ pub fn measure(
 }
 
 fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group> {
-    let mut crew = Crew::new(program, folder)?;
+    let mut peers = Peers::new(program, folder)?;
     let flags = ["--sensor", "none", "--log-level", "warn"].map(str::to_owned);
     let before = clock::now();
     for number in 1..=size {
-        crew.start(&format!("peer{number:04}"), &flags)?;
+        peers.start(&format!("peer{number:04}"), &flags)?;
     }
-    let reports = whole(&mut crew, "all to be in one view", size as usize)?;
+    let reports = whole(&mut peers, "all to be in one view", size as usize)?;
     let gathered_ms = since(before, &reports);
     // Whoever has just joined closes links that it does not need; that is no idleness.
-    crew.wait_each("links that nobody needs to be closed", PATIENCE, |report| {
+    peers.wait_each("links that nobody needs to be closed", PATIENCE, |report| {
         report.links == if report.status.role == "leader" { size as usize - 1 } else { 1 }
     })?;
     let (idle_percent, pss_mib) =
-        rest(&crew, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
-    let said = traffic(&crew.wait("an answer", PATIENCE, |_| true)?);
+        rest(&peers, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
+    let said = traffic(&peers.wait("an answer", PATIENCE, |_| true)?);
     let before = clock::now();
     // The lowest, so that nobody has to be led by it.
-    crew.start("peer0000", &flags)?;
-    let reports = whole(&mut crew, "one more to be in the view", size as usize + 1)?;
+    peers.start("peer0000", &flags)?;
+    let reports = whole(&mut peers, "one more to be in the view", size as usize + 1)?;
     let joined_ms = since(before, &reports);
     let joined = traffic(&reports);
-    let before = crew.kill("peer0001")?;
-    let reports = whole(&mut crew, "a killed member to be out of every view", size as usize)?;
+    let before = peers.kill("peer0001")?;
+    let reports = whole(&mut peers, "a killed member to be out of every view", size as usize)?;
     let member_out_ms = since(before, &reports);
     let leader = reports
         .iter()
         .find_map(|report| report.status.leader.clone())
         .ok_or_else(|| io::Error::other("nobody leads"))?;
-    let before = crew.kill(leader.as_str())?;
+    let before = peers.kill(leader.as_str())?;
     let leader_out_ms = since(
         before,
-        &whole(&mut crew, "a killed leader to be out of every view", size as usize - 1)?,
+        &whole(&mut peers, "a killed leader to be out of every view", size as usize - 1)?,
     );
     Ok(Group {
         gathered_ms,
@@ -212,9 +212,9 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
 }
 
 /// Waits until all are in one view of exactly so many.
-fn whole(crew: &mut Crew, what: &str, size: usize) -> io::Result<Vec<Report>> {
-    crew.wait_each(what, PATIENCE, |report| report.status.members.len() == size)?;
-    crew.wait(what, PATIENCE, |reports| {
+fn whole(peers: &mut Peers, what: &str, size: usize) -> io::Result<Vec<Report>> {
+    peers.wait_each(what, PATIENCE, |report| report.status.members.len() == size)?;
+    peers.wait(what, PATIENCE, |reports| {
         let view = |report: &Report| (report.status.view_id, report.status.epoch.clone());
         let first = reports.first().map(view);
         reports
@@ -235,9 +235,9 @@ fn traffic(reports: &[Report]) -> Traffic {
 
 /// Leaves the group alone for a while: the share of a core that each uses, in percent, and the
 /// memory of each, in MiB.
-fn rest(crew: &Crew, size: u32, span: Duration) -> io::Result<(f64, f64)> {
+fn rest(peers: &Peers, size: u32, span: Duration) -> io::Result<(f64, f64)> {
     let all =
-        |measure: fn(u32) -> io::Result<u64>| crew.pids().map(measure).sum::<io::Result<u64>>();
+        |measure: fn(u32) -> io::Result<u64>| peers.pids().map(measure).sum::<io::Result<u64>>();
     let (before, begun) = (all(usage::nanoseconds)?, clock::now());
     // A measurement of rest takes time, and nothing can be awaited.
     thread::sleep(span);

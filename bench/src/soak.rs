@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use peer::client::Line;
 use serde::Deserialize;
 
-use crate::crew::{Crew, connect};
+use crate::peers::{Peers, connect};
 use crate::usage;
 
 /// What is to be gone through.
@@ -87,17 +87,17 @@ impl Course {
         mut tell: impl FnMut(&str),
     ) -> io::Result<Measured> {
         let ids: Vec<String> = (1..=self.peers).map(|n| format!("peer{n:02}")).collect();
-        let mut crew = Crew::new(program, folder)?;
+        let mut peers = Peers::new(program, folder)?;
         let flags = self.flags();
         for id in &ids {
-            crew.start(id, &flags)?;
+            peers.start(id, &flags)?;
         }
         let whole = ids.len();
-        crew.wait("one group", PATIENCE, |reports| {
+        peers.wait("one group", PATIENCE, |reports| {
             reports.iter().all(|report| report.status.members.len() == whole)
         })?;
         let ledger = Arc::new(Ledger::default());
-        let followers = follow(&ids, crew.sockets(), &ledger)?;
+        let followers = follow(&ids, peers.sockets(), &ledger)?;
         let begun = Instant::now();
         let (mut killed, mut first, mut next_kill) = (0, None, self.kill_every);
         while begun.elapsed() < self.span {
@@ -110,8 +110,8 @@ impl Course {
             if begun.elapsed() >= next_kill {
                 next_kill += self.kill_every;
                 let id = &ids[killed % ids.len()];
-                crew.kill(id)?;
-                crew.start(id, &flags)?;
+                peers.kill(id)?;
+                peers.start(id, &flags)?;
                 killed += 1;
                 let (followed, cut) = (
                     ledger.followed.load(Ordering::Relaxed),
@@ -124,12 +124,12 @@ impl Course {
                 ));
             }
             if first.is_none() && begun.elapsed() >= WARM_UP.min(self.span / 3) {
-                first = Some(taken_up(&crew)?);
+                first = Some(taken_up(&peers)?);
             }
         }
-        let last = taken_up(&crew)?;
+        let last = taken_up(&peers)?;
         ledger.stop.store(true, Ordering::Relaxed);
-        drop(crew);
+        drop(peers);
         for follower in followers {
             follower.join().map_err(|_| io::Error::other("a follower has ended with a panic"))?;
         }
@@ -184,8 +184,8 @@ impl Course {
 }
 
 /// Memory in bytes and descriptors of each process.
-fn taken_up(crew: &Crew) -> io::Result<BTreeMap<u32, (u64, u64)>> {
-    crew.pids().map(|pid| Ok((pid, (usage::pss(pid)?, usage::descriptors(pid)?)))).collect()
+fn taken_up(peers: &Peers) -> io::Result<BTreeMap<u32, (u64, u64)>> {
+    peers.pids().map(|pid| Ok((pid, (usage::pss(pid)?, usage::descriptors(pid)?)))).collect()
 }
 
 /// Two followers of each peer.

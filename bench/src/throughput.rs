@@ -13,8 +13,8 @@ use peer::status::Report;
 use protocol::time::Time;
 
 use crate::bare::Part;
-use crate::crew::Crew;
 use crate::pairs::{Line, Pair, Pairs, median};
+use crate::peers::Peers;
 use crate::reference;
 
 /// Who sends.
@@ -117,12 +117,12 @@ impl Case {
         program: &Path,
         folder: &Path,
         share: f64,
-        watch: impl FnOnce(&Crew) -> io::Result<W>,
+        watch: impl FnOnce(&Peers) -> io::Result<W>,
     ) -> io::Result<Run> {
         let mut watch = Some(watch);
         let mut watcher = None;
         let count = self.count(share);
-        let mut crew = Crew::new(program, folder)?;
+        let mut peers = Peers::new(program, folder)?;
         let mut total = 0;
         for number in 0..self.peers {
             let mut flags: Vec<String> = [
@@ -152,17 +152,17 @@ impl Case {
             } else {
                 flags.extend(["--sensor", "none"].map(str::to_owned));
             }
-            crew.start(&format!("peer{}", number + 1), &flags)?;
+            peers.start(&format!("peer{}", number + 1), &flags)?;
             if let Some(watch) = watch.take() {
-                watcher = Some(watch(&crew)?);
+                watcher = Some(watch(&peers)?);
             }
         }
         let delivered =
             |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= total);
-        let reports = crew.wait(&self.name(), PATIENCE, delivered)?;
+        let reports = peers.wait(&self.name(), PATIENCE, delivered)?;
         drop(watcher);
         alike(&reports, total)?;
-        let usage = crew.usage()?;
+        let usage = peers.usage()?;
         let cpu: Duration = usage.iter().map(|usage| usage.cpu).sum();
         Ok(Run {
             rate: rate(

@@ -23,7 +23,7 @@ use crate::usage::{self, Usage};
 
 /// Some peers.
 #[derive(Debug)]
-pub struct Crew {
+pub struct Peers {
     program: PathBuf,
     folder: PathBuf,
     lease: Lease,
@@ -32,7 +32,7 @@ pub struct Crew {
     peers: Vec<(String, Child)>,
 }
 
-impl Crew {
+impl Peers {
     /// Nobody yet; the logs go to this folder.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Crew {
         self.peers.iter().map(|(_, child)| child.id())
     }
 
-    /// Kills one, which is no part of the crew any more; gives the moment right before.
+    /// Kills a peer and takes it out of the set; returns the moment right before the kill.
     ///
     /// # Errors
     /// There is none of that name, or it cannot be killed.
@@ -201,7 +201,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for Peers {
     fn drop(&mut self) {
         for (_, child) in &mut self.peers {
             // It may be dead already, and that is what is wanted.
