@@ -12,9 +12,9 @@ use stdio::{Unsaid, answer, last_words};
 
 use self::files::{Files, Loaded};
 use self::run::Run;
-use crate::case::{BenchError, Place};
 use crate::folder::locked_runs;
 use crate::plan;
+use crate::runner::{Place, RunError};
 use crate::scenario::Profile;
 use crate::signals::Interrupts;
 use crate::storm::{self, Orders};
@@ -32,7 +32,7 @@ mod run;
 /// Signals within one second are one request; a later one kills at once. A signal that was ignored
 /// at the start (nohup) stays ignored.
 #[derive(Debug, Parser)]
-#[command(name = "orchestrator", version = crate::case::BUILD)]
+#[command(name = "orchestrator", version = crate::runner::BUILD)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -148,7 +148,7 @@ enum Failure {
     #[error("no scenario is left to run: look at the files, tags and cells that were asked for")]
     Nothing,
     #[error(transparent)]
-    Bench(#[from] BenchError),
+    Runner(#[from] RunError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error("cannot run a storm: {0}")]
@@ -168,10 +168,10 @@ impl Failure {
             Self::Http(_, error) if error.kind() == std::io::ErrorKind::InvalidInput => exit::USAGE,
             Self::Http(..) => exit::UNAVAILABLE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
-            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => {
+            Self::Runner(RunError::NoPeer { .. } | RunError::OtherBuild { .. }) => {
                 exit::UNAVAILABLE
             }
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_))
+            Self::Runner(RunError::Files { .. } | RunError::World(_))
             | Self::Signals(_)
             | Self::Storm(_)
             | Self::Outputs(_) => exit::BROKEN,

@@ -24,12 +24,12 @@ use protocol::draw::draw_below;
 use protocol::id::PeerId;
 use protocol::time::Time;
 
+use crate::console::Console;
 use crate::expect::{Examiner, Outcome, Window, shown};
 use crate::observed::{Observed, Occurrence};
 use crate::scenario::diagnostic::Span;
 use crate::scenario::{Scenario, Spawn, Step, Verb, Workload};
 use crate::signals::Interrupts;
-use crate::teller::Teller;
 use crate::workload::Readings;
 use crate::world::{Seen, World, WorldError};
 
@@ -79,7 +79,7 @@ pub struct Engine<'a> {
     world: &'a mut dyn World,
     scenario: &'a Scenario,
     seed: u64,
-    teller: &'a mut Teller,
+    console: &'a mut Console,
     interrupts: &'a mut Interrupts,
     /// All that was seen.
     pub observed: Observed,
@@ -122,7 +122,7 @@ impl<'a> Engine<'a> {
         world: &'a mut dyn World,
         scenario: &'a Scenario,
         seed: u64,
-        teller: &'a mut Teller,
+        console: &'a mut Console,
         interrupts: &'a mut Interrupts,
     ) -> Self {
         let now = world.now();
@@ -135,7 +135,7 @@ impl<'a> Engine<'a> {
             world,
             scenario,
             seed,
-            teller,
+            console,
             interrupts,
             observed: Observed::default(),
             bindings: Bindings::new(),
@@ -183,7 +183,7 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// If the world cannot be ended.
     pub fn end(&mut self) -> Result<Vec<String>, WorldError> {
-        self.teller.ends();
+        self.console.ends();
         let living = self.world.living();
         for enlisted in self.roster.values_mut() {
             enlisted.ending = true;
@@ -247,7 +247,7 @@ impl<'a> Engine<'a> {
     }
 
     fn start_group(&mut self) -> Result<(), Halt> {
-        self.teller.phase("starts");
+        self.console.phase("starts");
         let cluster = &self.scenario.cluster;
         let mut ids = cluster.ids.in_starting_order(self.seed);
         ids.retain(|id| !cluster.late.contains(id));
@@ -298,7 +298,7 @@ impl<'a> Engine<'a> {
         for one in seen {
             self.take(one)?;
         }
-        self.teller.progress(
+        self.console.progress(
             self.world.now().since(self.began),
             &self.observed.standing,
             &self.awaiting,
@@ -307,7 +307,7 @@ impl<'a> Engine<'a> {
     }
 
     fn take(&mut self, seen: Seen) -> Result<(), WorldError> {
-        self.teller.saw(&seen, self.began);
+        self.console.saw(&seen, self.began);
         if let Seen::Ended { process, peer, pid, status, signal } = &seen {
             let enlisted = self.roster.get(process);
             let expected = enlisted.is_some_and(|one| {
@@ -391,7 +391,7 @@ impl<'a> Engine<'a> {
     }
 
     fn begin(&mut self, step: &Step) -> Result<Option<usize>, Halt> {
-        self.teller.phase(&describe(step));
+        self.console.phase(&describe(step));
         let start = self.world.now();
         let start_marks: BTreeMap<String, u64> = self.world.marks().into_iter().collect();
         if !matches!(step.verb, Verb::Wait(_)) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use promises::exit;
 use serde_json::Value as Json;
 
-use crate::case::Place;
+use crate::runner::Place;
 use crate::scenario::Profile;
 use crate::signals::Interrupts;
 

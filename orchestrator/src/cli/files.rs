@@ -7,7 +7,7 @@ use clap::Args;
 use stdio::{answer, last_words};
 
 use super::{Failure, PATIENCE};
-use crate::case::Place;
+use crate::runner::Place;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::verdict::case_name;

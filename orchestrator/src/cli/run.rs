@@ -15,12 +15,12 @@ use stdio::last_words;
 
 use super::files::{Files, Loaded};
 use super::{Failure, PATIENCE, Timing, WorldName};
-use crate::case::{Bench, Case, Place};
+use crate::console::Verbosity;
 use crate::pages::Pages;
 use crate::printer::Printer;
 use crate::report::Style;
+use crate::runner::{Place, RunRequest, Runner};
 use crate::signals::Interrupts;
-use crate::teller::Voice;
 use crate::verdict::{Outcome, Verdict};
 
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ impl Run {
             return Ok(if self.strict || asked.is_some() { exit::UNAVAILABLE } else { 0 });
         }
         let printer = Printer::start().map_err(Failure::Outputs)?;
-        let bench = self.bench(&printer)?;
+        let runner = self.runner(&printer)?;
         // Not before the namespaces are there: a process that gets rights of its own loses this
         // wish.
         if let Some(parent) = self.die_with {
@@ -101,7 +101,7 @@ impl Run {
             }
         }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
-        let verdicts = self.judge(&loaded, &bench, &printer, &mut interrupts)?;
+        let verdicts = self.judge(&loaded, &runner, &printer, &mut interrupts)?;
         let worst =
             verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
         if left_out > 0 {
@@ -126,26 +126,27 @@ impl Run {
         Ok(code)
     }
 
-    fn bench(&self, printer: &Printer) -> Result<Bench, Failure> {
-        let voice = match (self.follow, self.format) {
-            (true, _) => Voice::Follow,
-            (false, Format::Json) => Voice::Silent,
-            (false, Format::Human) => Voice::Normal,
+    fn runner(&self, printer: &Printer) -> Result<Runner, Failure> {
+        let verbosity = match (self.follow, self.format) {
+            (true, _) => Verbosity::Follow,
+            (false, Format::Json) => Verbosity::Silent,
+            (false, Format::Human) => Verbosity::Normal,
         };
-        let mut bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        let mut runner =
+            Runner::new(self.peer.clone(), self.logs.clone(), verbosity, printer.clone())?;
         if let Some(address) = self.http {
             let pages = Pages::open(address).map_err(|error| Failure::Http(address, error))?;
             printer.remark(&format!("   PAGES http://{}/\n", pages.address()));
-            bench.pages = Some(pages);
+            runner.pages = Some(pages);
         }
-        Ok(bench)
+        Ok(runner)
     }
 
     /// Runs everything, and tells what came of it.
     fn judge(
         &self,
         loaded: &[Loaded],
-        bench: &Bench,
+        runner: &Runner,
         printer: &Printer,
         interrupts: &mut Interrupts,
     ) -> Result<Vec<Verdict>, Failure> {
@@ -164,9 +165,15 @@ impl Run {
             // A seed that was given means one run, the one it replays.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
-                let case =
-                    Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
-                let verdict = bench.run(&case, interrupts)?;
+                let request = RunRequest {
+                    source,
+                    scenario,
+                    cell,
+                    seed: first.wrapping_add(turn),
+                    timing,
+                    place,
+                };
+                let verdict = runner.run(&request, interrupts)?;
                 let text = if json {
                     serde_json::to_string(&verdict).unwrap_or_default() + "\n"
                 } else {

@@ -40,7 +40,7 @@ impl Engine<'_> {
             }
         }
         if !who.is_empty() {
-            self.teller
+            self.console
                 .act(&format!("{fault} {}", who.join(", ")), self.world.now().since(self.began));
         }
         self.signal(id, who, fault)
@@ -100,7 +100,7 @@ impl Engine<'_> {
             if left { Err("it still runs".to_owned()) } else { Ok(()) }
         })?;
         let t = self.world.now();
-        self.teller.act(
+        self.console.act(
             &format!("{} {}", Fault::Restart { identity }, who.join(", ")),
             t.since(self.began),
         );

@@ -218,7 +218,7 @@ impl Engine<'_> {
             return Ok(self.record_at(self.world.now(), GroundTruth::Heal { id: name })?);
         }
         self.world.mend(&name)?;
-        self.teller.act(&format!("heal {name}"), self.world.now().since(self.began));
+        self.console.act(&format!("heal {name}"), self.world.now().since(self.began));
         self.record_at(self.world.now(), GroundTruth::Heal { id: name })?;
         self.close_if_named(occurrence)
     }
@@ -238,7 +238,7 @@ impl Engine<'_> {
         }
         // The moment before, since the peers may react before it is written down.
         let t = self.world.now();
-        self.teller.act(&format!("{name}: {fault}"), t.since(self.began));
+        self.console.act(&format!("{name}: {fault}"), t.since(self.began));
         self.world.go_wrong(&name, &wrong)?;
         self.record_at(t, GroundTruth::Fault { id: name.clone(), fault, who, confirmed: true })?;
         let ends = step

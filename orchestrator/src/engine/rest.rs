@@ -14,7 +14,7 @@ impl Engine<'_> {
         if self.observed.moving().is_empty() {
             return Ok(false);
         }
-        self.teller.phase("comes to rest");
+        self.console.phase("comes to rest");
         let from = self.world.now();
         let rest = self.settle_within(self.default_limit());
         let to = self.world.now();
@@ -36,7 +36,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn await_expectations(&mut self) -> Result<(), Halt> {
-        self.teller.phase("waits for expectations");
+        self.console.phase("waits for expectations");
         loop {
             let now = self.world.now();
             let waits = |outcome: &Outcome| matches!(outcome, Outcome::Pending(Some(_)));

@@ -42,7 +42,7 @@ impl Engine<'_> {
         let now = self.world.now();
         let runs = period.mul_f64(share as f64 / 100.0);
         let ends = step.lasts.as_ref().map(|lasts| now + lasts.under(&self.scenario.cluster.knobs));
-        self.teller.act(&format!("starve {} to {share}%", who.join(", ")), now.since(self.began));
+        self.console.act(&format!("starve {} to {share}%", who.join(", ")), now.since(self.began));
         self.observed.starving.extend(who.iter().cloned());
         let starvation = Starvation {
             who,

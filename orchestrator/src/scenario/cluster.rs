@@ -12,13 +12,13 @@ use super::network::host;
 use super::options::read_options;
 use super::span_of_time::SpanOfTime;
 use super::target::peer_id;
-use super::tree::{Table, Value, Walk};
+use super::tree::{TomlTable, Value, Walk};
 use super::{Cluster, Host, Ids, Profile};
 
 pub(super) fn read_cluster(
-    table: &Table<'_, '_>,
+    table: &TomlTable<'_, '_>,
     forced: Option<Profile>,
-    hosts: Option<&Table<'_, '_>>,
+    hosts: Option<&TomlTable<'_, '_>>,
     walk: &mut Walk<'_>,
 ) -> Option<Cluster> {
     let late = table.get("late").and_then(|late| walk.strings(late)).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn read_cluster(
 
 /// Which peers there are.
 fn read_ids(
-    table: &Table<'_, '_>,
+    table: &TomlTable<'_, '_>,
     peers: Option<&Placed<u64>>,
     ids: Option<&Value<'_>>,
     walk: &mut Walk<'_>,
@@ -103,10 +103,10 @@ fn read_ids(
 
 /// The profile, and the table of changes to it if the file gives one.
 fn timing<'t, 'i>(
-    table: &Table<'t, 'i>,
+    table: &TomlTable<'t, 'i>,
     forced: Option<Profile>,
     walk: &mut Walk<'_>,
-) -> (Profile, Option<Table<'t, 'i>>) {
+) -> (Profile, Option<TomlTable<'t, 'i>>) {
     let found = table.get("timing").map(|value| match value.get_ref() {
         DeValue::Table(_) => (Profile::Fast, walk.table(value)),
         _ => {
@@ -125,7 +125,7 @@ fn timing<'t, 'i>(
 }
 
 /// `[hosts.peer3]`: what is special about single hosts.
-fn read_hosts(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
+fn read_hosts(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
     let mut hosts = BTreeMap::new();
     for (name, value) in table.entries() {
         let (Some(name), Some(table)) =

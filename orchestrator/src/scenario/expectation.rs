@@ -4,12 +4,12 @@ use toml::de::DeValue;
 
 use super::pattern::{COUNT_MAX, event_pattern, log_pattern};
 use super::target::selector;
-use super::tree::{Table, Value, Walk};
+use super::tree::{TomlTable, Value, Walk};
 use super::when::{condition_holds, point};
 use super::{Expectation, What};
 
 /// One expectation.
-pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Expectation> {
+pub(super) fn expectation(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Expectation> {
     let before_it = walk.mentions.clone();
     let on = table.get("on").map(|on| selector(on, walk));
     let after = table.string("after", walk).map(|text| point(&text, walk));
@@ -69,7 +69,7 @@ fn flatten<T>(key: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-fn what(table: &Table<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -> Option<What> {
+fn what(table: &TomlTable<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -> Option<What> {
     let fields = table.get("where");
     let mut found = Vec::new();
     if let Some(event) = table.get("event") {

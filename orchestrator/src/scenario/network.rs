@@ -12,7 +12,7 @@ use promises::selector::Selector;
 use super::diagnostic::Placed;
 use super::span_of_time::SpanOfTime;
 use super::target::{selector, target_table};
-use super::tree::{Table, Value, Walk};
+use super::tree::{TomlTable, Value, Walk};
 use super::{Host, Target};
 
 /// Who cannot reach whom.
@@ -287,7 +287,7 @@ fn selector_text(
 }
 
 /// `protocol` and `cast`.
-fn traffic(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Traffic> {
+fn traffic(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Traffic> {
     let protocols = [
         ("arp", Protocol::Arp),
         ("udp", Protocol::Udp),
@@ -475,10 +475,10 @@ pub(super) fn heal(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Healing> {
 }
 
 /// One `[hosts.NAME]`: `flags`, `interfaces`, `nat`.
-pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
+pub(super) fn host(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
     let mut flags = Vec::new();
     for (name, value) in
-        table.table("flags", walk).iter().flat_map(Table::entries).collect::<Vec<_>>()
+        table.table("flags", walk).iter().flat_map(TomlTable::entries).collect::<Vec<_>>()
     {
         let text =
             walk.strings(value)?.into_iter().map(|text| text.value).collect::<Vec<_>>().join(",");
@@ -513,7 +513,7 @@ pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
     Some(Host { flags, interfaces, unread, disk })
 }
 
-fn interface_plan(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Plan {
+fn interface_plan(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Plan {
     let plain = Plan::plain();
     let name = table.string("name", walk).map_or(plain.name, |name| name.value);
     let network = table

@@ -4,11 +4,11 @@ use protocol::config::Knobs;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::tree::{Table, Walk};
+use super::tree::{TomlTable, Walk};
 
 /// Knobs and flags by their names; each becomes a flag of `peer run`.
 pub(super) fn read_options(
-    table: &Table<'_, '_>,
+    table: &TomlTable<'_, '_>,
     knobs: &mut Knobs,
     flags: &mut Vec<(String, String)>,
     walk: &mut Walk<'_>,

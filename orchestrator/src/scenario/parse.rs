@@ -13,7 +13,7 @@ use super::expectation::expectation;
 use super::span_of_time::SpanOfTime;
 use super::step::step;
 use super::target::selector;
-use super::tree::{Table, Walk};
+use super::tree::{TomlTable, Walk};
 use super::{Cluster, Profile, Scenario, Workload};
 
 /// One combination of the values of `[matrix]`: what `${name}` stands for.
@@ -27,7 +27,7 @@ pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
     let (document, _) = DeTable::parse_recoverable(&source.text);
     let nothing = Cell::new();
     let mut walk = Walk::new(Diagnostics::default(), &nothing);
-    let root = Table::new(document.get_ref(), document.span());
+    let root = TomlTable::new(document.get_ref(), document.span());
     let mut cells = vec![Cell::new()];
     if let Some(matrix) = root.table("matrix", &mut walk) {
         for (name, values) in matrix.entries() {
@@ -73,7 +73,7 @@ pub fn parse(
         return Err(diagnostics.into_sorted());
     }
     let mut walk = Walk::new(diagnostics, cell);
-    let scenario = read(&Table::new(document.get_ref(), 0..0), profile, &mut walk);
+    let scenario = read(&TomlTable::new(document.get_ref(), 0..0), profile, &mut walk);
     let failed = walk.diagnostics.has_errors();
     let found = walk.diagnostics.into_sorted();
     match scenario {
@@ -82,7 +82,11 @@ pub fn parse(
     }
 }
 
-fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> Option<Scenario> {
+fn read(
+    root: &TomlTable<'_, '_>,
+    profile: Option<Profile>,
+    walk: &mut Walk<'_>,
+) -> Option<Scenario> {
     root.get("matrix");
     let head = root.table("scenario", walk);
     let cluster = root.table("cluster", walk);
@@ -166,8 +170,8 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
 
 /// What the head of a file and its table of hosts need.
 fn needs(
-    head: &Table<'_, '_>,
-    hosts: Option<&Table<'_, '_>>,
+    head: &TomlTable<'_, '_>,
+    hosts: Option<&TomlTable<'_, '_>>,
     walk: &mut Walk<'_>,
 ) -> Vec<Placed<String>> {
     let mut needs = vec![];
@@ -197,7 +201,7 @@ fn check_timeout(
     }
 }
 
-fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
+fn read_workload(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
     let sensors = table.table("sensors", walk);
     table.refuse_the_rest(walk);
     let Some(sensors) = sensors else {
@@ -250,7 +254,7 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
 }
 
 fn read_invariants(
-    table: &Table<'_, '_>,
+    table: &TomlTable<'_, '_>,
     walk: &mut Walk<'_>,
 ) -> (Vec<String>, BTreeMap<String, String>) {
     let known = promise_ids();

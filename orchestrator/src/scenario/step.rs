@@ -6,7 +6,7 @@ use super::pattern::{COUNT_MAX, event_pattern, log_pattern};
 use super::span_of_time::SpanOfTime;
 use super::storm::storm;
 use super::target::{binding, peer_id, selector, target, target_table};
-use super::tree::{Table, Value, Walk};
+use super::tree::{TomlTable, Value, Walk};
 use super::when::{condition_holds, point};
 use super::{Condition, Spawn, Step, Verb};
 
@@ -34,7 +34,7 @@ const VERBS: [&str; 19] = [
 ];
 
 /// One step.
-pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
+pub(super) fn step(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     let before_it = walk.mentions.clone();
     let id = table.string("id", walk);
     walk.mentions.ids.extend(id.clone());
@@ -84,7 +84,7 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     })
 }
 
-fn verb(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
+fn verb(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let present: Vec<(&'static str, &Value<'_>)> =
         VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
     // `for` is a verb only where it stands alone: a bare sleep.

@@ -4,7 +4,7 @@ use promises::selector::Selector;
 use protocol::id::PeerId;
 
 use super::diagnostic::Placed;
-use super::tree::{Table, Value, Walk};
+use super::tree::{TomlTable, Value, Walk};
 use super::{IfNone, Target};
 
 /// A selector, alone or as a list.
@@ -37,7 +37,7 @@ pub(super) fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
 }
 
 pub(super) fn target_table(
-    table: &Table<'_, '_>,
+    table: &TomlTable<'_, '_>,
     key: &'static str,
     walk: &mut Walk<'_>,
 ) -> Option<Target> {
@@ -53,7 +53,7 @@ pub(super) fn target_table(
 }
 
 /// The name that a choice is given.
-pub(super) fn binding(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
+pub(super) fn binding(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
     let bind = table.string("as", walk)?;
     if !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         walk.diagnostics.error(

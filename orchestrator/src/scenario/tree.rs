@@ -25,7 +25,7 @@ pub(crate) struct Walk<'a> {
 
 /// One table, and the keys that were asked for.
 #[derive(Debug)]
-pub(crate) struct Table<'t, 'i> {
+pub(crate) struct TomlTable<'t, 'i> {
     table: &'t DeTable<'i>,
     /// Where it stands.
     pub(crate) span: Span,
@@ -35,7 +35,7 @@ pub(crate) struct Table<'t, 'i> {
 /// One value and its place in the tree.
 pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
-impl<'t, 'i> Table<'t, 'i> {
+impl<'t, 'i> TomlTable<'t, 'i> {
     pub(crate) fn new(table: &'t DeTable<'i>, span: Span) -> Self {
         Self { table, span, asked: RefCell::default() }
     }
@@ -241,12 +241,12 @@ impl Walk<'_> {
     }
 
     /// A table.
-    pub(crate) fn table<'t, 'i>(&mut self, value: &'t Value<'i>) -> Option<Table<'t, 'i>> {
+    pub(crate) fn table<'t, 'i>(&mut self, value: &'t Value<'i>) -> Option<TomlTable<'t, 'i>> {
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type(value, "a table");
             return None;
         };
-        Some(Table::new(table, value.span()))
+        Some(TomlTable::new(table, value.span()))
     }
 
     /// One of a few words.

@@ -2,10 +2,10 @@
 
 use super::Point;
 use super::diagnostic::Placed;
-use super::tree::{Table, Walk};
+use super::tree::{TomlTable, Walk};
 
 /// `when = "left == right"` or `"left != right"`, both sides after their variables were replaced.
-pub(super) fn condition_holds(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
+pub(super) fn condition_holds(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
     let Some(value) = table.get("when") else { return Some(true) };
     let text = walk.string(value)?;
     let split = |operator| {

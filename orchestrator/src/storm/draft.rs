@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use protocol::draw::{draw, draw_below};
 
-use crate::case::Place;
+use crate::runner::Place;
 use crate::scenario::Profile;
 
 /// The scenario of a seed.
@@ -385,7 +385,7 @@ fn names(peers: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::draft;
-    use crate::case::Place;
+    use crate::runner::Place;
     use crate::scenario::diagnostic::{Severity, Source};
     use crate::scenario::{Cell, Profile, parse};
     use std::path::Path;

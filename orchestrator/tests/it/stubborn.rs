@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use orchestrator::case::BUILD;
 use orchestrator::folder::Owner;
+use orchestrator::runner::BUILD;
 use orchestrator::strays::{RUN_ID, reap};
 
 use crate::living::{Victim, await_that, marked};

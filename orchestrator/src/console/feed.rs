@@ -27,7 +27,7 @@ struct Waiting {
 
 /// A reading to be told.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct ReadingLine {
     /// When the first peer delivered it.
     pub(super) at: Duration,
     /// Its number.
@@ -52,7 +52,7 @@ impl Feed {
     }
 
     /// What is to be told now, to whom `live` is everybody.
-    pub(super) fn due(&mut self, now: Duration, live: &[String]) -> Vec<Row> {
+    pub(super) fn due(&mut self, now: Duration, live: &[String]) -> Vec<ReadingLine> {
         let mut rows = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
             let complete = live.iter().all(|process| first.get().holders.contains(process));
@@ -66,14 +66,14 @@ impl Feed {
     }
 
     /// Everything that is left, because there will be no more.
-    pub(super) fn rest(&mut self, live: &[String]) -> Vec<Row> {
+    pub(super) fn rest(&mut self, live: &[String]) -> Vec<ReadingLine> {
         std::mem::take(&mut self.waiting)
             .into_iter()
             .map(|(key, waiting)| self.tell(key, &waiting, live))
             .collect()
     }
 
-    fn tell(&mut self, key: Key, waiting: &Waiting, live: &[String]) -> Row {
+    fn tell(&mut self, key: Key, waiting: &Waiting, live: &[String]) -> ReadingLine {
         let (seq, text) = key.clone();
         if self.oldest.len() == TOLD_MAX {
             self.oldest.pop_front().map(|oldest| self.told.remove(&oldest));
@@ -81,7 +81,7 @@ impl Feed {
         self.oldest.push_back(key.clone());
         self.told.insert(key);
         let have = live.iter().filter(|process| waiting.holders.contains(*process)).count();
-        Row { at: waiting.first, seq, text, have, live: live.len() }
+        ReadingLine { at: waiting.first, seq, text, have, live: live.len() }
     }
 }
 
@@ -103,7 +103,7 @@ const TOLD_MAX: usize = 4_096;
 mod tests {
     use std::time::Duration;
 
-    use super::{Feed, Row, TOLD_MAX};
+    use super::{Feed, ReadingLine, TOLD_MAX};
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -113,8 +113,8 @@ mod tests {
         format!("2026-11-23T08:41:56.016513Z INFO Delivered #{seq}: {text}")
     }
 
-    fn row(at: u64, seq: u64, text: &str, have: usize, live: usize) -> Row {
-        Row { at: ms(at), seq, text: text.to_owned(), have, live }
+    fn row(at: u64, seq: u64, text: &str, have: usize, live: usize) -> ReadingLine {
+        ReadingLine { at: ms(at), seq, text: text.to_owned(), have, live }
     }
 
     fn live(names: &[&str]) -> Vec<String> {

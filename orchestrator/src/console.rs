@@ -24,12 +24,12 @@ use protocol::time::Time;
 use crate::expect::shown;
 use crate::printer::Printer;
 use crate::world::Seen;
-use feed::{Feed, Row};
+use feed::{Feed, ReadingLine};
 use glance::glance;
 
 /// What is told while a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum Verbosity {
     /// Nothing.
     Silent,
     /// Phases, long waits, acts.
@@ -40,11 +40,11 @@ pub enum Voice {
 
 /// Tells a person what is going on.
 #[derive(Debug)]
-pub struct Teller {
+pub struct Console {
     printer: Printer,
     /// The live line; none where there is no terminal.
     line: Option<ProgressBar>,
-    voice: Voice,
+    verbosity: Verbosity,
     case: String,
     /// What stands first on the live line: where the pages are.
     link: String,
@@ -76,11 +76,11 @@ struct News {
     words: String,
 }
 
-impl Teller {
-    /// A teller for one case.
+impl Console {
+    /// A console for one case.
     #[must_use]
-    pub fn new(case: &str, voice: Voice, printer: Printer) -> Self {
-        let line = (voice != Voice::Silent && std::io::stderr().is_terminal()).then(|| {
+    pub fn new(case: &str, verbosity: Verbosity, printer: Printer) -> Self {
+        let line = (verbosity != Verbosity::Silent && std::io::stderr().is_terminal()).then(|| {
             let line = ProgressBar::with_draw_target(None, printer.draw_target());
             line.set_style(
                 ProgressStyle::with_template("{spinner} {wide_msg}")
@@ -89,10 +89,10 @@ impl Teller {
             line
         });
         let now = Instant::now();
-        let mut teller = Self {
+        let mut console = Self {
             printer,
             line,
-            voice,
+            verbosity,
             case: case.to_owned(),
             link: String::new(),
             phase: String::new(),
@@ -106,8 +106,8 @@ impl Teller {
             news: Vec::new(),
             ending: false,
         };
-        teller.say(&format!("     RUN {case}"));
-        teller
+        console.say(&format!("     RUN {case}"));
+        console
     }
 
     /// The pages of the peers are linked there. It stays in sight, whatever else is told.
@@ -120,14 +120,14 @@ impl Teller {
     pub fn phase(&mut self, phase: &str) {
         phase.clone_into(&mut self.phase);
         self.told = Instant::now();
-        if self.line.is_none() && self.voice != Voice::Follow {
+        if self.line.is_none() && self.verbosity != Verbosity::Follow {
             self.say(&format!("         {:>9}  {phase}", shown(self.began.elapsed())));
         }
     }
 
     /// Something was done to somebody.
     pub fn act(&mut self, words: &str, since: Duration) {
-        if self.voice == Voice::Follow {
+        if self.verbosity == Verbosity::Follow {
             self.learn(since, "=>", Style::new().bold(), words.to_owned());
         } else if self.line.is_some() {
             self.say(&format!("         {:>9}  => {words}", shown(since)));
@@ -136,7 +136,7 @@ impl Teller {
 
     /// Time passes.
     pub fn progress(&mut self, since: Duration, standing: &Standing, awaiting: &str) {
-        if self.voice == Voice::Follow {
+        if self.verbosity == Verbosity::Follow {
             self.live = in_the_group(standing);
             let rows = self.feed.due(since, &self.live);
             self.tell(&rows);
@@ -147,8 +147,8 @@ impl Teller {
         self.drawn = Instant::now();
         let group = group(standing);
         if let Some(line) = &self.line {
-            line.set_message(match self.voice {
-                Voice::Follow => {
+            line.set_message(match self.verbosity {
+                Verbosity::Follow => {
                     format!(
                         "{}{group} | {} readings | {} | {awaiting}",
                         self.link,
@@ -177,7 +177,7 @@ impl Teller {
 
     /// Something was seen.
     pub fn saw(&mut self, seen: &Seen, began: Time) {
-        if self.voice != Voice::Follow {
+        if self.verbosity != Verbosity::Follow {
             return;
         }
         match seen {
@@ -259,20 +259,20 @@ impl Teller {
     }
 
     /// Tells the news, and these readings after them.
-    fn tell(&mut self, rows: &[Row]) {
+    fn tell(&mut self, rows: &[ReadingLine]) {
         let mut news = std::mem::take(&mut self.news);
         news.sort_by_key(|news| news.at);
         news.iter().for_each(|news| self.report(news));
         self.rows(rows);
     }
 
-    fn rows(&mut self, rows: &[Row]) {
+    fn rows(&mut self, rows: &[ReadingLine]) {
         let (dim, green, yellow) = (
             Style::new().for_stderr().dim(),
             Style::new().for_stderr().green(),
             Style::new().for_stderr().yellow(),
         );
-        for Row { at, seq, text, have, live } in rows {
+        for ReadingLine { at, seq, text, have, live } in rows {
             self.readings += 1;
             let left = format!(
                 "{} {} {}",
@@ -304,8 +304,8 @@ impl Teller {
 
     fn say(&mut self, words: &str) {
         self.told = Instant::now();
-        match (&self.line, self.voice) {
-            (_, Voice::Silent) => {}
+        match (&self.line, self.verbosity) {
+            (_, Verbosity::Silent) => {}
             (Some(line), _) => line.println(words),
             (None, _) => self.printer.remark(&format!("{words}\n")),
         }

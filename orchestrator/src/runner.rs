@@ -11,6 +11,7 @@ use promises::world::GroundTruth;
 use promises::{Options, judge};
 use serde_json::json;
 
+use crate::console::{Console, Verbosity};
 use crate::engine::{Engine, Halt};
 use crate::folder::Folder;
 use crate::namespaces::Namespaces;
@@ -22,7 +23,6 @@ use crate::scenario::diagnostic::Source;
 use crate::scenario::{Cell, Scenario, Workload};
 use crate::signals::Interrupts;
 use crate::strays::reap;
-use crate::teller::{Teller, Voice};
 use crate::verdict::{Findings, Outcome, Verdict, case_name};
 use crate::world::{World, WorldError};
 
@@ -31,7 +31,7 @@ pub const BUILD: &str = env!("PEER_BUILD");
 
 /// One run that is to be done.
 #[derive(Debug)]
-pub struct Case<'a> {
+pub struct RunRequest<'a> {
     /// The text of the scenario.
     pub source: &'a Source,
     /// The scenario.
@@ -68,13 +68,13 @@ impl Place {
 
 /// Where runs are done and kept.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Runner {
     /// The program that is a peer.
     pub peer: PathBuf,
     /// The folder of all runs.
     pub logs: PathBuf,
     /// How much is told on the way.
-    pub voice: Voice,
+    pub verbosity: Verbosity,
     /// Where it is told.
     pub printer: Printer,
     /// Where the peers serve their pages, if they do.
@@ -83,7 +83,7 @@ pub struct Bench {
 
 /// Why a run could not be made at all.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub enum RunError {
     /// There is no peer to run.
     #[error(
         "no peer at {path}: {why}; build it with `cargo build --package peer`, or name one with \
@@ -121,20 +121,20 @@ pub enum BenchError {
     World(#[from] WorldError),
 }
 
-impl Bench {
+impl Runner {
     /// Finds the peer (the one given, else the one beside this program), and makes sure that it is
     /// of the same build.
     ///
     /// # Errors
-    /// [`BenchError::NoPeer`], [`BenchError::OtherBuild`].
+    /// [`RunError::NoPeer`], [`RunError::OtherBuild`].
     pub fn new(
         peer: Option<PathBuf>,
         logs: PathBuf,
-        voice: Voice,
+        verbosity: Verbosity,
         printer: Printer,
-    ) -> Result<Self, BenchError> {
+    ) -> Result<Self, RunError> {
         let peer = peer.unwrap_or_else(beside);
-        let no_peer = |why: String| BenchError::NoPeer { path: peer.display().to_string(), why };
+        let no_peer = |why: String| RunError::NoPeer { path: peer.display().to_string(), why };
         let told = Command::new(&peer)
             .arg("--version")
             .output()
@@ -144,40 +144,44 @@ impl Bench {
             return Err(no_peer("it does not say that it is one".to_owned()));
         };
         if theirs != BUILD {
-            return Err(BenchError::OtherBuild {
+            return Err(RunError::OtherBuild {
                 path: peer.display().to_string(),
                 theirs: theirs.to_owned(),
                 ours: BUILD,
             });
         }
-        Ok(Self { peer, logs, voice, printer, pages: None })
+        Ok(Self { peer, logs, verbosity, printer, pages: None })
     }
 
     /// Does a run and judges it.
     ///
     /// # Errors
-    /// [`BenchError`], where there is nothing to judge: never the product's doing.
-    pub fn run(&self, case: &Case<'_>, interrupts: &mut Interrupts) -> Result<Verdict, BenchError> {
-        let Case { source, scenario, seed, .. } = *case;
-        let files = |doing| move |source| BenchError::Files { doing, source };
+    /// [`RunError`], where there is nothing to judge: never the product's doing.
+    pub fn run(
+        &self,
+        request: &RunRequest<'_>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Verdict, RunError> {
+        let RunRequest { source, scenario, seed, .. } = *request;
+        let files = |doing| move |source| RunError::Files { doing, source };
         let folder = Folder::create(&self.logs, &scenario.name, seed)
             .map_err(files("make the folder of the run"))?;
         folder.write("scenario.toml", &source.text).map_err(files("copy the scenario"))?;
         folder.write("plan.txt", &plan::tell(scenario, seed)).map_err(files("write the plan"))?;
         folder
-            .write_json("env.json", &self.environment(case))
+            .write_json("env.json", &self.environment(request))
             .map_err(files("write the environment"))?;
-        let mut world = self.world(case, &folder, arguments(scenario))?;
+        let mut world = self.world(request, &folder, arguments(scenario))?;
         let world_name = world.name();
-        let mut teller = Teller::new(
-            &format!("{} (seed {seed})", case_name(&scenario.name, case.cell)),
-            self.voice,
+        let mut console = Console::new(
+            &format!("{} (seed {seed})", case_name(&scenario.name, request.cell)),
+            self.verbosity,
             self.printer.clone(),
         );
         if let Some(pages) = &self.pages {
-            teller = teller.with_pages(pages.address());
+            console = console.with_pages(pages.address());
         }
-        let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut teller, interrupts);
+        let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut console, interrupts);
         let ran = engine.run();
         // What happens while everything is taken down is no part of the story.
         let curtain = crate::clock::now();
@@ -208,7 +212,7 @@ impl Bench {
         };
         let leaked = reap(folder.run_id());
         // Read back from the folder, as anybody else would who judges it later.
-        let left = RunFolder::open(folder.path()).map_err(|error| BenchError::Files {
+        let left = RunFolder::open(folder.path()).map_err(|error| RunError::Files {
             doing: "open the folder of the run",
             source: io::Error::other(error),
         })?;
@@ -239,7 +243,7 @@ impl Bench {
             outcome: reasoning.outcome,
             class: reasoning.class,
             scenario: scenario.name.clone(),
-            matrix: case.cell.clone(),
+            matrix: request.cell.clone(),
             file: source.path.display().to_string(),
             seed,
             world: world_name,
@@ -253,7 +257,7 @@ impl Bench {
             promises: findings.promises(),
             worst_lag_ms: millis(worst_lag),
             folder: shorten(folder.path()),
-            replay: replay(case),
+            replay: replay(request),
         };
         engine.record_at(
             crate::clock::now(),
@@ -265,23 +269,23 @@ impl Bench {
             fs::write(folder.path().join("frames.pcapng"), frames)
                 .map_err(files("keep the last frames"))?;
         }
-        teller.finish();
+        console.finish();
         folder.write_json("verdict.json", &verdict).map_err(files("write the verdict"))?;
         folder.unlock().map_err(files("give the lock back"))?;
         folder.prune().map_err(files("prune old runs"))?;
         Ok(verdict)
     }
 
-    /// The world of a case, in which nothing runs yet.
+    /// The world of a request, in which nothing runs yet.
     fn world(
         &self,
-        case: &Case<'_>,
+        request: &RunRequest<'_>,
         folder: &Folder,
         arguments: Vec<String>,
-    ) -> Result<Box<dyn World>, BenchError> {
-        let files = |source| BenchError::Files { doing: "prepare the run", source };
+    ) -> Result<Box<dyn World>, RunError> {
+        let files = |source| RunError::Files { doing: "prepare the run", source };
         let (folder, peer) = (folder.clone(), self.peer.clone());
-        match case.place {
+        match request.place {
             Place::Processes => {
                 let processes =
                     Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?;
@@ -291,30 +295,35 @@ impl Bench {
                 }))
             }
             Place::Hosts => {
-                let cluster = &case.scenario.cluster;
+                let cluster = &request.scenario.cluster;
                 let processes =
                     Processes::elsewhere(folder, peer, arguments, STOP_GRACE).map_err(files)?;
                 let names = cluster
                     .ids
-                    .in_starting_order(case.seed)
+                    .in_starting_order(request.seed)
                     .iter()
                     .map(ToString::to_string)
                     .collect();
-                Ok(Box::new(Namespaces::new(processes, &names, cluster.hosts.clone(), case.seed)?))
+                Ok(Box::new(Namespaces::new(
+                    processes,
+                    &names,
+                    cluster.hosts.clone(),
+                    request.seed,
+                )?))
             }
         }
     }
 
-    fn environment(&self, case: &Case<'_>) -> serde_json::Value {
+    fn environment(&self, request: &RunRequest<'_>) -> serde_json::Value {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         json!({
             "started": crate::clock::rfc3339(),
             "build": BUILD,
             "peer": self.peer.display().to_string(),
-            "seed": case.seed,
-            "matrix": case.cell,
-            "knobs": case.scenario.cluster.knobs,
+            "seed": request.seed,
+            "matrix": request.cell,
+            "knobs": request.scenario.cluster.knobs,
             "kernel": kernel.trim(),
             "processors": std::thread::available_parallelism().map_or(0, usize::from),
             "load": load.trim(),
@@ -359,16 +368,16 @@ fn required(scenario: &Scenario) -> Vec<String> {
     required
 }
 
-fn replay(case: &Case<'_>) -> String {
-    let timing = case.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
+fn replay(request: &RunRequest<'_>) -> String {
+    let timing = request.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
     let cell: String =
-        case.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
-    let world = format!(" --world {}", case.place.name());
-    let world = if case.place == Place::Processes { "" } else { &world };
+        request.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
+    let world = format!(" --world {}", request.place.name());
+    let world = if request.place == Place::Processes { "" } else { &world };
     format!(
         "orchestrator run {}{cell} --seed {}{timing}{world}",
-        case.source.path.display(),
-        case.seed
+        request.source.path.display(),
+        request.seed
     )
 }
 
