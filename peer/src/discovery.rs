@@ -43,7 +43,7 @@ pub struct Discovery {
     own_address: SocketAddrV4,
     shared: Vec<Shared>,
     voice: Voice,
-    seeds: Vec<SocketAddrV4>,
+    seed_addresses: Vec<SocketAddrV4>,
     /// How often sending has begun to fail.
     failures: Doublings,
     /// Peers that were in the group, and are not now.
@@ -88,7 +88,7 @@ impl Discovery {
             own_address,
             shared: Vec::new(),
             voice: Voice::of_one_address(),
-            seeds: Vec::new(),
+            seed_addresses: Vec::new(),
             failures: Doublings::default(),
             missing: Vec::new(),
             failing: BTreeSet::new(),
@@ -167,8 +167,8 @@ impl Discovery {
     }
 
     /// From now on these get every broadcast by unicast.
-    pub fn set_seeds(&mut self, seeds: Vec<SocketAddrV4>) {
-        self.seeds = seeds;
+    pub fn set_seed_addresses(&mut self, addresses: Vec<SocketAddrV4>) {
+        self.seed_addresses = addresses;
     }
 
     /// The same for peers that were in the group.
@@ -264,11 +264,11 @@ impl Discovery {
             self.send(&bytes, SocketAddrV4::new(place.broadcast, self.port), Some(&place), true);
         }
         let mut targets: Vec<(SocketAddrV4, bool)> =
-            self.seeds.iter().map(|seed| (*seed, true)).collect();
+            self.seed_addresses.iter().map(|seed| (*seed, true)).collect();
         targets.extend(
             self.missing
                 .iter()
-                .filter(|missing| !self.seeds.contains(missing))
+                .filter(|missing| !self.seed_addresses.contains(missing))
                 .map(|missing| (*missing, false)),
         );
         for (target, told) in targets {

@@ -57,7 +57,7 @@ pub mod rejects;
 pub mod reload;
 pub mod replay;
 pub mod scout;
-pub mod seeds;
+pub mod seed_addresses;
 pub mod sensors;
 pub mod settings;
 pub mod shell;

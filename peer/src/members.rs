@@ -31,12 +31,12 @@ pub struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
     /// In the order of the view, best priority first.
-    pub members: Vec<Row>,
+    pub members: Vec<MemberRow>,
 }
 
 /// One member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct MemberRow {
     /// Its name.
     pub peer: String,
     /// Its incarnation.

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::seeds::Seed;
+use crate::seed_addresses::SeedAddress;
 
 /// What was looked up.
 #[derive(Debug)]
 pub enum Lookup {
     /// The addresses behind the seeds.
-    Seeds(Vec<SocketAddrV4>),
+    SeedAddresses(Vec<SocketAddrV4>),
     /// The address that others are told.
     Advertised(SocketAddrV4),
 }
@@ -37,7 +37,7 @@ pub struct Names {
 #[derive(Debug)]
 struct Plan {
     /// Other seeds than before.
-    seeds: Option<Vec<Seed>>,
+    addresses: Option<Vec<SeedAddress>>,
     /// How long to wait between two look-ups.
     pace: Duration,
 }
@@ -48,12 +48,16 @@ impl Names {
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(seeds: Vec<Seed>, advertise: Option<Seed>, waker: Arc<Waker>) -> io::Result<Self> {
+    pub fn start(
+        addresses: Vec<SeedAddress>,
+        advertise: Option<SeedAddress>,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let (outbox, found) = sync_channel(LOOKUPS_MAX);
         let (hurry, inbox) = sync_channel(1);
-        let plan = Arc::new(Mutex::new(Plan { seeds: None, pace: pace(None) }));
+        let plan = Arc::new(Mutex::new(Plan { addresses: None, pace: pace(None) }));
         let search = Search {
-            seeds,
+            addresses,
             advertise,
             outbox,
             waker,
@@ -77,8 +81,8 @@ impl Names {
     }
 
     /// Looks these up from now on, and at once.
-    pub fn replace(&self, seeds: Vec<Seed>) {
-        lock(&self.plan).seeds = Some(seeds);
+    pub fn replace(&self, addresses: Vec<SeedAddress>) {
+        lock(&self.plan).addresses = Some(addresses);
         self.hurry();
     }
 
@@ -107,8 +111,8 @@ fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 }
 
 struct Search {
-    seeds: Vec<Seed>,
-    advertise: Option<Seed>,
+    addresses: Vec<SeedAddress>,
+    advertise: Option<SeedAddress>,
     outbox: SyncSender<Lookup>,
     waker: Arc<Waker>,
     plan: Arc<Mutex<Plan>>,
@@ -121,8 +125,8 @@ struct Search {
 impl Search {
     fn go_on(mut self, inbox: &Receiver<()>) {
         loop {
-            if let Some(seeds) = lock(&self.plan).seeds.take() {
-                (self.seeds, self.are_new) = (seeds, true);
+            if let Some(addresses) = lock(&self.plan).addresses.take() {
+                (self.addresses, self.are_new) = (addresses, true);
             }
             self.look_up();
             let pace = lock(&self.plan).pace;
@@ -134,19 +138,19 @@ impl Search {
     }
 
     fn look_up(&mut self) {
-        if self.are_new || !self.seeds.is_empty() {
-            let mut addresses = Vec::new();
-            for index in 0..self.seeds.len() {
-                let found = self.seeds[index].resolve();
+        if self.are_new || !self.addresses.is_empty() {
+            let mut resolved = Vec::new();
+            for index in 0..self.addresses.len() {
+                let found = self.addresses[index].resolve();
                 if found.is_empty() {
-                    self.miss(&format!("Seed {}", self.seeds[index]));
+                    self.miss(&format!("Seed {}", self.addresses[index]));
                 }
-                addresses.extend(found);
+                resolved.extend(found);
             }
-            addresses.sort_unstable();
-            addresses.dedup();
+            resolved.sort_unstable();
+            resolved.dedup();
             // The loop may be busy; the next look-up tells it again.
-            self.are_new &= self.outbox.try_send(Lookup::Seeds(addresses)).is_err();
+            self.are_new &= self.outbox.try_send(Lookup::SeedAddresses(resolved)).is_err();
         }
         if let Some(name) = &self.advertise {
             match name.resolve().first() {
@@ -187,8 +191,8 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
             match names.lookup() {
-                Some(Lookup::Seeds(seeds)) => {
-                    return seeds.iter().map(ToString::to_string).collect();
+                Some(Lookup::SeedAddresses(addresses)) => {
+                    return addresses.iter().map(ToString::to_string).collect();
                 }
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }

@@ -140,8 +140,8 @@ fn go_through(
     remarks: impl Write,
     give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>,
 ) -> Result<(), Failure> {
-    let mut teller = Teller { out, remarks, give, trace: request.trace, number: 0 };
-    match panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request))) {
+    let mut writer = ReplayWriter { out, remarks, give, trace: request.trace, number: 0 };
+    match panic::catch_unwind(AssertUnwindSafe(|| writer.tell_all(request))) {
         Ok(Err(End::Bad(bad))) => Err(Failure::new(BAD_FILE, bad.to_string())),
         Ok(Err(End::Knobs(text))) => {
             Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display())))
@@ -149,7 +149,7 @@ fn go_through(
         Ok(Err(End::Unsaid(unsaid))) => Err(unsaid.into()),
         Ok(Ok(())) => Ok(()),
         Err(_told_by_the_hook) => {
-            let number = teller.number;
+            let number = writer.number;
             let command = format!(
                 "peer replay {} --trace --until {}",
                 request.inputs.display(),
@@ -184,7 +184,7 @@ impl From<io::Error> for End {
 }
 
 /// Puts a replay into lines.
-struct Teller<O, R, G> {
+struct ReplayWriter<O, R, G> {
     out: O,
     remarks: R,
     give: G,
@@ -193,7 +193,7 @@ struct Teller<O, R, G> {
     number: u64,
 }
 
-impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller<O, R, G> {
+impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> ReplayWriter<O, R, G> {
     fn tell_all(&mut self, request: &Request) -> Result<(), End> {
         let mut reader = Reader::open(&request.inputs)?;
         let mut twin: Option<Twin> = None;

@@ -21,7 +21,7 @@ pub use self::variables::document;
 use crate::door::Opening;
 use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::notify;
-use crate::seeds::Seed;
+use crate::seed_addresses::SeedAddress;
 use crate::sensors::load::{LoadSettings, STAMP};
 use crate::web::address::HttpSettings;
 
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Where to listen; detected where it is not given.
     pub address: Option<Ipv4Addr>,
     /// What others are told to dial, where that is not an address of this machine.
-    pub advertise: Option<Seed>,
+    pub advertise: Option<SeedAddress>,
     /// The TCP port; 0 takes a free one.
     pub port: u16,
     /// The explicit priority.
@@ -47,7 +47,7 @@ pub struct Settings {
     /// The UDP port on which peers meet.
     pub broadcast_port: u16,
     /// Peers to ask by unicast.
-    pub seeds: Vec<Seed>,
+    pub seeds: Vec<SeedAddress>,
     /// The knobs of the protocol.
     pub config: Config,
     /// What to measure.

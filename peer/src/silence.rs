@@ -16,7 +16,7 @@ use protocol::time::Time;
 #[derive(Debug)]
 pub struct Silence {
     after: Duration,
-    seeds: BTreeMap<SocketAddrV4, Since>,
+    addresses: BTreeMap<SocketAddrV4, Since>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,20 +30,20 @@ struct Since {
 /// A seed that has been silent for that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silent {
-    seed: SocketAddrV4,
+    address: SocketAddrV4,
     lasted: Duration,
 }
 
 impl fmt::Display for Silent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, lasted } = self;
+        let Self { address, lasted } = self;
         write!(
             f,
-            "Alone, and no word from the seed {seed} for {:.1} s: check the address, whether a \
+            "Alone, and no word from the seed {address} for {:.1} s: check the address, whether a \
              peer of this cluster runs there, and \
              whether a firewall on the way lets UDP port {} through and its answers back.",
             lasted.as_secs_f64(),
-            seed.port()
+            address.port()
         )
     }
 }
@@ -52,22 +52,22 @@ impl Silence {
     /// Tells what has lasted for one and a half times as long.
     #[must_use]
     pub fn new(heartbeat_timeout: Duration) -> Self {
-        Self { after: heartbeat_timeout * 3 / 2, seeds: BTreeMap::new() }
+        Self { after: heartbeat_timeout * 3 / 2, addresses: BTreeMap::new() }
     }
 
     /// From now on these are the seeds; those that were before keep their time.
-    pub fn watch(&mut self, now: Time, seeds: impl Iterator<Item = SocketAddrV4>) {
-        let before = std::mem::take(&mut self.seeds);
+    pub fn watch(&mut self, now: Time, addresses: impl Iterator<Item = SocketAddrV4>) {
+        let before = std::mem::take(&mut self.addresses);
         let anew = Since { at: now, next: self.after };
-        self.seeds = seeds
+        self.addresses = addresses
             .take(SEEDS_MAX)
-            .map(|seed| (seed, before.get(&seed).copied().unwrap_or(anew)))
+            .map(|address| (address, before.get(&address).copied().unwrap_or(anew)))
             .collect();
     }
 
     /// A datagram of a peer of this cluster has come from there.
     pub fn hear(&mut self, now: Time, source: SocketAddrV4) {
-        if let Some(since) = self.seeds.get_mut(&source) {
+        if let Some(since) = self.addresses.get_mut(&source) {
             *since = Since { at: now, next: self.after };
         }
     }
@@ -75,14 +75,14 @@ impl Silence {
     /// Which seeds are to be told of.
     pub fn look(&mut self, now: Time, is_alone: bool) -> Vec<Silent> {
         let mut silent = Vec::new();
-        for (&seed, since) in &mut self.seeds {
+        for (&address, since) in &mut self.addresses {
             if !is_alone {
                 *since = Since { at: now, next: self.after };
             }
             let lasted = now.since(since.at);
             if lasted >= since.next {
                 since.next = lasted * 2;
-                silent.push(Silent { seed, lasted });
+                silent.push(Silent { address, lasted });
             }
         }
         silent
@@ -102,16 +102,19 @@ mod tests {
 
     #[test]
     fn a_silent_seed_is_told_at_each_doubling_while_nobody_else_is_there() {
-        let seeds: [SocketAddrV4; 2] =
+        let addresses: [SocketAddrV4; 2] =
             ["10.0.0.1:7000".parse().unwrap(), "10.0.0.2:7000".parse().unwrap()];
         let mut silence = Silence::new(Duration::from_secs(10));
-        silence.watch(at(0), seeds.into_iter());
+        silence.watch(at(0), addresses.into_iter());
         let mut told = Vec::new();
         for second in 0..100 {
-            silence.hear(at(second), seeds[1]);
-            silence.watch(at(second), seeds.into_iter());
+            silence.hear(at(second), addresses[1]);
+            silence.watch(at(second), addresses.into_iter());
             let silent = silence.look(at(second), true);
-            assert!(silent.iter().all(|silent| silent.seed == seeds[0]), "the other one is heard");
+            assert!(
+                silent.iter().all(|silent| silent.address == addresses[0]),
+                "the other one is heard"
+            );
             told.extend(silent.iter().map(|silent| (second, silent.to_string())));
         }
         assert_eq!(told.iter().map(|(second, _)| *second).collect::<Vec<u64>>(), [15, 30, 60]);

@@ -7,10 +7,10 @@ use protocol::config::Mode;
 use protocol::note::printable;
 
 use super::Whom;
-use super::show::Table;
+use super::show::TextTable;
 use crate::clock::span;
 use crate::failure::Failure;
-use crate::members::{Members, Row};
+use crate::members::{MemberRow, Members};
 
 /// What is asked.
 #[derive(Args, Debug)]
@@ -37,7 +37,8 @@ pub fn run(request: &Request) -> Result<(), Failure> {
 }
 
 fn text(members: &Members) -> String {
-    let mut table = Table::new(&["PEER", "ROLE", "ADDRESS", "SINCE", "LAG", "RTT", "VERSION", ""]);
+    let mut table =
+        TextTable::new(&["PEER", "ROLE", "ADDRESS", "SINCE", "LAG", "RTT", "VERSION", ""]);
     for row in &members.members {
         table.row(vec![
             row.peer.clone(),
@@ -71,7 +72,7 @@ fn text(members: &Members) -> String {
 }
 
 /// A leader has no distance to itself.
-fn unknown(row: &Row) -> String {
+fn unknown(row: &MemberRow) -> String {
     if row.role == "leader" { "–".to_owned() } else { "?".to_owned() }
 }
 
@@ -83,7 +84,7 @@ fn lose(members: &Members) -> String {
     }
 }
 
-fn since(row: &Row) -> String {
+fn since(row: &MemberRow) -> String {
     let Some(millis) = row.for_ms else { return "?".to_owned() };
     let at_least = if row.since.is_none() { "> " } else { "" };
     format!("{at_least}{} ago", span(Duration::from_millis(millis)))

@@ -8,11 +8,11 @@ use time::{OffsetDateTime, UtcOffset};
 
 /// Rows of text in columns as wide as they need.
 #[derive(Debug)]
-pub struct Table {
+pub struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with these heads.
     #[must_use]
     pub fn new(heads: &[&str]) -> Self {
@@ -25,7 +25,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::sensor::{RawSensor, SensorName};
 use super::value::{Size, Span};
-use crate::seeds::Seed;
+use crate::seed_addresses::SeedAddress;
 
 /// Flags of `peer run`; the file has the same names with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Raw {
     /// What others dial instead of an address of this machine: the published port of a container,
     /// the outside of a NAT
     #[arg(long, value_name = "HOST:PORT")]
-    pub advertise: Option<Seed>,
+    pub advertise: Option<SeedAddress>,
     /// TCP port; UDP answers come to the same number [default: a free one]
     #[arg(long)]
     pub port: Option<u16>,
@@ -43,7 +43,7 @@ pub struct Raw {
     pub broadcast_port: Option<u16>,
     /// Peers to ask by unicast, where the network carries no broadcast: host:port,…
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
-    pub seeds: Vec<Seed>,
+    pub seeds: Vec<SeedAddress>,
     /// All deadlines at once: `default` for real networks, `fast` for tests and demonstrations
     #[arg(long, value_enum)]
     pub timing: Option<Timing>,

@@ -43,7 +43,7 @@ pub enum RawSensor {
 
 /// One sensor.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Table")]
+#[serde(try_from = "SensorTable")]
 pub struct SensorSettings {
     /// Its name; a reading that names no sensor is of `<peer>.<name>`.
     pub name: String,
@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for RawSensor {
 /// A `[[sensor]]` table as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct SensorTable {
     name: Option<String>,
     exec: Option<Command>,
     file: Option<PathBuf>,
@@ -252,11 +252,11 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
-impl TryFrom<Table> for SensorSettings {
+impl TryFrom<SensorTable> for SensorSettings {
     type Error = String;
 
-    fn try_from(table: Table) -> Result<Self, String> {
-        let Table { name, exec, file, kind, every, timeout, from, tags, units } = table;
+    fn try_from(table: SensorTable) -> Result<Self, String> {
+        let SensorTable { name, exec, file, kind, every, timeout, from, tags, units } = table;
         let every = every.map(Duration::from);
         let timeout = timeout.map(Duration::from);
         for (key, span) in [("every", every), ("timeout", timeout)] {

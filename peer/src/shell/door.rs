@@ -11,7 +11,7 @@ use protocol::note::Refusal;
 use super::Shell;
 use crate::clock::{self, Stamp};
 use crate::door::{Ask, Asker, Fault, Payload, Wait, What};
-use crate::members::{Members, Row};
+use crate::members::{MemberRow, Members};
 use crate::tokens::Tokens;
 
 /// Readings of clients on their way to the node.
@@ -235,7 +235,7 @@ impl Shell {
                 self.queries.introduction(member)
             };
             let acked = progress.iter().find(|(other, _)| other == member).map(|(_, acked)| *acked);
-            Row {
+            MemberRow {
                 peer: member.id.to_string(),
                 inc: member.inc.to_string(),
                 role: role.to_owned(),
@@ -253,7 +253,7 @@ impl Shell {
                 this,
             }
         };
-        let rows: Vec<Row> =
+        let rows: Vec<MemberRow> =
             view.into_iter().flat_map(|view| view.members.iter().rev()).map(row).collect();
         let size = rows.len() as u64;
         let can_lose = match status.mode {

@@ -28,11 +28,13 @@ impl Shell {
         }
         while let Some(lookup) = self.names.as_ref().and_then(|names| names.lookup()) {
             match lookup {
-                Lookup::Seeds(seeds) => {
-                    let others =
-                        seeds.iter().copied().filter(|seed| !self.discovery.is_this_peer(*seed));
+                Lookup::SeedAddresses(addresses) => {
+                    let others = addresses
+                        .iter()
+                        .copied()
+                        .filter(|address| !self.discovery.is_this_peer(*address));
                     self.silence.watch(clock::now(), others);
-                    self.discovery.set_seeds(seeds);
+                    self.discovery.set_seed_addresses(addresses);
                 }
                 Lookup::Advertised(address) => {
                     self.network.advertise(address);

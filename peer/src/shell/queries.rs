@@ -18,7 +18,7 @@ use super::Shell;
 use crate::chronicle::{Fact, Why};
 use crate::clock;
 use crate::door::{Asker, Fault};
-use crate::members::{Members, Row};
+use crate::members::{MemberRow, Members};
 use crate::units::Units;
 
 /// Open questions, and what has been learnt by earlier ones.
@@ -239,7 +239,7 @@ impl Shell {
         let rows = self.members().members.into_iter().take(QUESTION_MOST / MEASURED_BYTES);
         let mut room = QUESTION_MOST - rows.len() * MEASURED_BYTES;
         // A large group hears no units of the last ones.
-        rows.map(|Row { peer, inc, lag, rtt_us, build, units, .. }| {
+        rows.map(|MemberRow { peer, inc, lag, rtt_us, build, units, .. }| {
             let bytes = UNITS_FRAME_BYTES + units.bytes();
             let units = if bytes <= room { units } else { Units::default() };
             room -= if units.is_empty() { 0 } else { bytes };

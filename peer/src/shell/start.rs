@@ -52,7 +52,7 @@ use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::reload::Reloader;
 use crate::scout::{Scout, Watch};
-use crate::seeds::Seed;
+use crate::seed_addresses::SeedAddress;
 use crate::sensors::gauge::Gauge;
 use crate::sensors::load::Load;
 use crate::sensors::{Common, Sensors};
@@ -89,7 +89,7 @@ impl Shell {
             log::warn!("Cannot look up the addresses of this machine: {error}. It is tried again.");
             Surroundings::default()
         });
-        let advertised = settings.advertise.as_ref().and_then(Seed::literal);
+        let advertised = settings.advertise.as_ref().and_then(SeedAddress::literal);
         let mut network = Network::new(settings.address, advertised, around);
         let listener = listen(network.listens_on(), settings.port).map_err(|error| {
             let at = SocketAddrV4::new(network.listens_on(), settings.port);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::chronicle::Happening;
 use crate::clock::span;
-use crate::members::{Members, Row};
+use crate::members::{MemberRow, Members};
 use crate::sensors::gauge::SensorState;
 use crate::status::Report;
 use crate::survey::Survey;
@@ -170,7 +170,7 @@ fn is_in_trouble(state: SensorState) -> bool {
     )
 }
 
-fn behind(row: &Row) -> String {
+fn behind(row: &MemberRow) -> String {
     let lag = row.lag.unwrap_or_default();
     let trip = row
         .rtt_us

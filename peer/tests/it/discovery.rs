@@ -102,7 +102,7 @@ fn seeds_hear_broadcasts_where_there_is_none() {
     let (_other_lease, elsewhere) = lease();
     let mut sides = vec![Side::new(port), Side::new(elsewhere)];
     let seed = sides[1].own;
-    sides[0].discovery.set_seeds(vec![seed]);
+    sides[0].discovery.set_seed_addresses(vec![seed]);
     let said = datagram(sides[0].own);
     sides[0].discovery.broadcast(&said);
     until(&mut sides, |sides| sides[1].heard.len() == 1);

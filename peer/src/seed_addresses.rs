@@ -9,12 +9,12 @@ use serde::Deserialize;
 /// Where a peer may be found: a name or an address, and its port.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Seed {
+pub struct SeedAddress {
     host: String,
     port: u16,
 }
 
-impl Seed {
+impl SeedAddress {
     /// The addresses behind it; asks the name service where it is a name, and may block for long.
     #[must_use]
     pub fn resolve(&self) -> Vec<SocketAddrV4> {
@@ -24,7 +24,7 @@ impl Seed {
     }
 }
 
-impl Seed {
+impl SeedAddress {
     /// The address, where that needs no name service.
     #[must_use]
     pub fn literal(&self) -> Option<SocketAddrV4> {
@@ -32,7 +32,7 @@ impl Seed {
     }
 }
 
-impl FromStr for Seed {
+impl FromStr for SeedAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -46,7 +46,7 @@ impl FromStr for Seed {
     }
 }
 
-impl TryFrom<String> for Seed {
+impl TryFrom<String> for SeedAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -54,7 +54,7 @@ impl TryFrom<String> for Seed {
     }
 }
 
-impl fmt::Display for Seed {
+impl fmt::Display for SeedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -62,11 +62,11 @@ impl fmt::Display for Seed {
 
 #[cfg(test)]
 mod tests {
-    use super::Seed;
+    use super::SeedAddress;
 
     #[test]
     fn a_seed_is_a_host_and_a_port() {
-        let seed: Seed = "127.0.0.1:5001".parse().unwrap();
+        let seed: SeedAddress = "127.0.0.1:5001".parse().unwrap();
         assert_eq!(seed.resolve(), ["127.0.0.1:5001".parse().unwrap()]);
         for wrong in [
             "",
@@ -78,7 +78,7 @@ mod tests {
             "::1:5001",
             "http://a:1",
         ] {
-            assert!(wrong.parse::<Seed>().is_err(), "{wrong}");
+            assert!(wrong.parse::<SeedAddress>().is_err(), "{wrong}");
         }
     }
 }
