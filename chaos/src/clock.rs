@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use protocol::time::Time;
 
-/// Now, as the events tell it.
+/// The current time, on the clock of the events.
 #[must_use]
 pub fn now() -> Time {
     let spec = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has a monotonic clock");

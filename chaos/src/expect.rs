@@ -1,4 +1,4 @@
-//! Waiting for words in the human logs, in lines that are written after a watch was set up.
+//! Waits for a pattern in the human logs, in lines written after the watch was set up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,23 +12,24 @@ use crate::patience;
 use crate::run_folder::RunFolder;
 use crate::tail::Tail;
 
-/// A line that was waited for.
+/// A log line that matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// The process in whose log it stands.
+    /// The process that wrote the line.
     pub process: String,
     /// The line.
     pub text: String,
 }
 
-/// The logs of some processes, from a moment on.
+/// Watches the logs of some processes from a given moment on.
 #[derive(Debug)]
 pub struct LogWatch {
     tails: BTreeMap<String, Tail>,
 }
 
 impl LogWatch {
-    /// Watches the logs of these processes from now on: lines that have begun already do not count.
+    /// Watches the logs of these processes from now on. A line that has begun already does not
+    /// count.
     ///
     /// # Errors
     /// Those of reading the logs.
@@ -43,7 +44,7 @@ impl LogWatch {
         Ok(Self { tails })
     }
 
-    /// The first line that matches, if one comes in time.
+    /// Returns the first line that matches, if one appears within this time.
     ///
     /// # Errors
     /// Those of reading the logs.
@@ -64,8 +65,8 @@ impl LogWatch {
     }
 }
 
-/// Where the human log of a process is: in the folder of the run, else where the process itself
-/// says.
+/// Where the human log of a process is: in the run folder, otherwise at the path that the process
+/// itself reported.
 #[must_use]
 pub fn log_of(folder: &RunFolder, stand: &Stand) -> PathBuf {
     let usual = folder.log(&stand.process);

@@ -1,8 +1,9 @@
-//! The hand: does something to a process, sees that it worked, and writes it down as ground truth.
+//! Injects a fault into a process, confirms its effect, and records it as ground truth.
 //!
-//! The act bears the moment before the signal was sent, because the group may react before anything
-//! is written; the end of a pause bears the moment after. A process is touched only if it is the
-//! very one that wrote its `start`.
+//! The record of a fault bears the moment before the signal was sent, because the group may react
+//! before the record is written. The end of a pause bears the moment after the signal. A signal
+//! goes only to the very process that wrote its `start` event, never to a later process with the
+//! same pid.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -21,35 +22,37 @@ use crate::held::Held;
 use crate::patience;
 use crate::run_folder::RunFolder;
 
-/// Why nothing was done, or nobody knows of it.
+/// Why a fault was not injected or not recorded.
 #[derive(Debug, Error)]
 pub enum FaultError {
-    /// The process is gone; whoever has its pid now is somebody else.
-    #[error("{process} (pid {pid}) does not run any more")]
+    /// The process has ended; its pid may belong to another process by now.
+    #[error(
+        "{process} (pid {pid}) does not run any more; `chaos status` shows the processes that do"
+    )]
     Gone {
         /// Its name.
         process: String,
         /// The pid that it had.
         pid: u32,
     },
-    /// The kernel does not let us.
+    /// The kernel refused the signal.
     #[error("{process} (pid {pid}) cannot be signalled: {source}")]
     Forbidden {
         /// Its name.
         process: String,
         /// Its pid.
         pid: u32,
-        /// The kernel's word.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// That is not done with a signal.
-    #[error("{fault} is not done to a process that runs")]
+    /// No signal causes this fault.
+    #[error("{fault} cannot be injected into a running process with a signal")]
     NoSignal {
-        /// What was asked.
+        /// The fault that was requested.
         fault: &'static str,
     },
-    /// What was done could not be written down.
-    #[error("cannot write down what was done, in {path}: {source}")]
+    /// The fault could not be recorded.
+    #[error("the fault was injected, but cannot be recorded in {path}: {source}")]
     Untold {
         /// The file.
         path: String,
@@ -58,7 +61,7 @@ pub enum FaultError {
     },
 }
 
-/// The hand, with the file in which it tells what it does.
+/// Injects faults and records them in an event file.
 #[derive(Debug)]
 pub struct FaultInjector {
     writer: String,
@@ -68,10 +71,10 @@ pub struct FaultInjector {
 }
 
 impl FaultInjector {
-    /// A hand that writes into `events/_chaos.<pid>.jsonl` of a run.
+    /// An injector that records into `events/_chaos.<pid>.jsonl` of a run.
     ///
     /// # Errors
-    /// [`FaultError::Untold`] if that file cannot be opened; then nothing should be done either.
+    /// [`FaultError::Untold`] if that file cannot be opened; then inject no fault either.
     pub fn new(folder: &RunFolder) -> Result<Self, FaultError> {
         let writer = format!("_chaos.{}", std::process::id());
         let path = folder.event_file(&writer);
@@ -85,10 +88,11 @@ impl FaultInjector {
         Ok(Self { writer, path: name, file, told: 0 })
     }
 
-    /// Does it, waits until it can be seen, and writes it down. True if it was seen in time.
+    /// Injects a fault, waits for its effect, and records it. Returns true if the effect was seen
+    /// in time.
     ///
     /// # Errors
-    /// [`FaultError`]; but for `Untold` nothing was done.
+    /// [`FaultError`]; with every variant but `Untold` the process was left alone.
     pub fn act(
         &mut self,
         stand: &Stand,
@@ -113,7 +117,7 @@ impl FaultInjector {
         Ok(seen.is_some())
     }
 
-    /// Writes down something that was done or seen.
+    /// Records a fault or an observation.
     ///
     /// # Errors
     /// [`FaultError::Untold`].
@@ -123,21 +127,21 @@ impl FaultInjector {
         let mut line =
             serde_json::to_vec(&event).expect("an event has only text keys and writes to memory");
         line.push(b'\n');
-        // One write a line, so that a reader never sees two halves of different lines.
+        // One write per line, so that a reader never sees two interleaved lines.
         self.file
             .write_all(&line)
             .map_err(|source| FaultError::Untold { path: self.path.clone(), source })
     }
 }
 
-/// Sends the signals that do it, if the process is still the same.
+/// Sends the signals of a fault, if the process is still the same one.
 ///
 /// # Errors
-/// [`FaultError`], never `Untold`; then nothing was done.
+/// [`FaultError`], never `Untold`; the process was left alone.
 pub fn send(stand: &Stand, fault: &Fault) -> Result<(), FaultError> {
     let signals: &[Signal] = match fault {
         Fault::Kill => &[Signal::SIGKILL],
-        // A process that stands still would not hear that it is to leave.
+        // A stopped process cannot handle SIGTERM, so SIGCONT goes first.
         Fault::Stop => &[Signal::SIGCONT, Signal::SIGTERM],
         Fault::Pause => &[Signal::SIGSTOP],
         Fault::Resume => &[Signal::SIGCONT],
@@ -161,7 +165,7 @@ pub fn send(stand: &Stand, fault: &Fault) -> Result<(), FaultError> {
     Ok(())
 }
 
-/// Whether it shows that it was done.
+/// Whether the process shows the effect of the fault.
 #[must_use]
 pub fn shows(stand: &Stand, fault: &Fault) -> bool {
     match fault {

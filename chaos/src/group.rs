@@ -1,7 +1,7 @@
-//! A running group, as its event files and /proc tell it.
+//! A running group, as its event files and /proc describe it.
 //!
-//! What the peers say decides who leads; whether a process is there at all, and moves, is looked
-//! up.
+//! The events of the peers decide who leads. Whether a process exists and runs is looked up in
+//! /proc.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,14 +23,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// Of a run folder; nothing is read yet.
+    /// The group of a run folder; no event is read yet.
     #[must_use]
     pub fn new(folder: RunFolder) -> Self {
         Self { folder, tails: BTreeMap::new(), standing: Standing::new(), unreadable: 0 }
     }
 
-    /// Reads everything that has been told since the last time, looks who is there, and hands on
-    /// what was told, each record with the name of its file.
+    /// Reads all events written since the last call, looks up the processes in /proc, and returns
+    /// each new record with the name of its file.
     ///
     /// # Errors
     /// Those of the file system.
@@ -58,7 +58,7 @@ impl Group {
                 }
             }
         }
-        // Several files, one timeline; what one writer wrote stays in its order.
+        // Several files become one timeline; the records of one writer keep their order.
         told.sort_by_key(|(_, record)| record.time());
         for (name, record) in &told {
             match record {
@@ -70,7 +70,7 @@ impl Group {
         Ok(told)
     }
 
-    /// Looks up who is there and moves.
+    /// Looks up in /proc which processes exist and which of them run.
     fn look(&mut self) {
         let seen: Vec<(String, bool, bool)> = self
             .standing
@@ -83,7 +83,7 @@ impl Group {
         }
     }
 
-    /// Where it stands, as of the last reading.
+    /// The state of the group as of the last read.
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
@@ -102,7 +102,7 @@ impl Group {
     }
 }
 
-/// Whether the very process that wrote its `start` still runs.
+/// Whether the very process that wrote its `start` event still runs.
 #[must_use]
 pub fn is_there(stand: &Stand) -> bool {
     procfs::start_time(stand.pid) == Some(stand.pid_start)

@@ -1,9 +1,8 @@
-//! A process that is held on to, so that a signal reaches this one and no other.
+//! A handle of a process (a pidfd), so that a signal reaches this process and no other.
 //!
-//! A pid is handed on to another process when its owner has ended. So the process is taken hold of
-//! first (a pidfd), then it is compared with the one that is meant (by the time at which it
-//! started), and the signal goes through what is held. If the process has ended by then, the signal
-//! reaches nobody.
+//! The kernel gives a pid to another process once its owner has ended. So a handle is opened first,
+//! then the start time of the process is compared with the expected one, and the signal is sent
+//! through the handle. If the process has ended by then, the signal reaches no process.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,18 +14,18 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::procfs;
 
-/// A process that is held on to.
+/// A handle of a process.
 #[derive(Debug)]
 pub struct Held {
     pid: Pid,
-    /// None where the kernel has no pidfd (before Linux 5.3, or forbidden by a sandbox): then the
-    /// pid has to do.
+    /// None where the kernel has no pidfd (before Linux 5.3, or forbidden by a sandbox): then
+    /// signals go to the pid.
     handle: Option<OwnedFd>,
 }
 
 impl Held {
-    /// The process of this pid, if it runs and started at that time (clock ticks since boot). None
-    /// if it does not run any more.
+    /// The process with this pid, if it runs and started at this time (in clock ticks since boot);
+    /// none if it has ended.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -35,12 +34,12 @@ impl Held {
         Ok((procfs::start_time(pid) == Some(start)).then_some(held))
     }
 
-    /// Whichever process has this pid now; the caller compares it with the one that is meant.
+    /// The process that has this pid now; the caller compares it with the expected one.
     ///
     /// # Errors
     /// Those of the operating system.
     pub fn whichever(pid: u32) -> io::Result<Option<Self>> {
-        // 0 and negative numbers stand for groups of processes.
+        // 0 and negative numbers denote process groups.
         let Some(number) = i32::try_from(pid).ok().filter(|number| *number > 0) else {
             return Ok(None);
         };
@@ -54,7 +53,7 @@ impl Held {
         Ok(Some(Self { pid: Pid::from_raw(number), handle }))
     }
 
-    /// Sends it a signal; false if it has ended.
+    /// Sends a signal to the process; false if it has ended.
     ///
     /// # Errors
     /// Those of the operating system.

@@ -1,12 +1,12 @@
-//! The hand that touches a running group, and the eye that watches it.
+//! Injects faults into a running group of peers and observes it.
 //!
-//! Works on the folder of any run, whoever started the peers: a [`Group`] follows the event files
-//! and knows who leads, a [`FaultInjector`] does something to a process, sees that it worked and writes it
-//! down as ground truth, a [`LogWatch`] waits for words in the human logs, and [`report`] holds the
-//! whole history against the promises. The command `chaos` is a thin shell over these, and the
-//! orchestrator links them.
+//! Works on any run folder, no matter which program started the peers: a [`Group`] follows the
+//! event files and determines the leader; a [`FaultInjector`] injects a fault into a process,
+//! confirms its effect and records it as ground truth; a [`LogWatch`] waits for a pattern in the
+//! human logs; and [`report`] checks the whole history against the promises. The command `chaos` is
+//! a thin shell over these types, and the orchestrator links them.
 //!
-//! Linux only: a process is known by its pid *and* its start time, as /proc tells them.
+//! Linux only: a process is identified by its pid *and* its start time from /proc.
 
 pub mod clock;
 pub mod expect;

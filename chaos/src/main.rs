@@ -1,4 +1,4 @@
-//! `chaos`: touches a running group, and judges what became of it.
+//! `chaos`: injects faults into a running group, and judges the result.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ enum Timing {
     Fast,
 }
 
-/// Why a command ends without having done what it was asked: words, and the exit code.
+/// Why a command failed: a message, and the exit code.
 struct Failure {
     words: String,
     code: u8,
@@ -114,7 +114,7 @@ impl Failure {
 
 impl From<Unsaid> for Failure {
     fn from(unsaid: Unsaid) -> Self {
-        // Whoever has closed the pipe does not want to hear of it.
+        // A reader that has closed the pipe needs no error.
         Self::new(exit::UNSAID, if unsaid.is_closed() { String::new() } else { unsaid.to_string() })
     }
 }
@@ -179,13 +179,13 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     };
     let watch = LogWatch::new(group.folder(), &watched)
         .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
-    let mut hand =
+    let mut injector =
         FaultInjector::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
-    // Told when everything is done: somebody who does not read on is not to keep half of it from
-    // being done.
+    // Printed after everything is done: a reader that stops reading must not prevent half of the
+    // faults.
     let mut done = String::new();
     for stand in &targets {
-        let seen = hand.act(stand, fault, act.within).map_err(|error| {
+        let seen = injector.act(stand, fault, act.within).map_err(|error| {
             let code = if matches!(error, FaultError::Gone { .. }) {
                 exit::UNAVAILABLE
             } else {
@@ -224,7 +224,7 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     }
 }
 
-/// The processes that a selector means; waits for somebody who fits.
+/// The processes that a selector denotes; waits until one matches.
 fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure> {
     let processes: Vec<String> =
         group.standing().all().map(|stand| stand.process.clone()).collect();
@@ -306,5 +306,5 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     })
 }
 
-/// How long words on standard error may take to be read.
+/// How long a message on standard error may wait for its reader.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,15 +1,14 @@
-//! Waiting for a condition: asked at once, then again and again, at first after a fraction of a
-//! millisecond, at last every 5 ms. A file or a process tells nobody that it has changed, and 5 ms
-//! is less than anything it is waited for.
+//! Polls for a condition: at once, then after a fraction of a millisecond, and later every 5 ms. A
+//! file or a process does not announce its changes, and 5 ms is shorter than any wait of this
+//! crate.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Asks until there is an answer or the time is over; the last question comes after the end of the
-/// time.
+/// Polls until there is an answer or the time is over; the last poll comes after the deadline.
 ///
 /// # Errors
-/// Those of the question.
+/// Those of the poll.
 pub fn until<T, E>(
     within: Duration,
     mut ask: impl FnMut() -> Result<Option<T>, E>,

@@ -1,24 +1,24 @@
-//! Where a group stands, as a table for people and as JSON for programs.
+//! The state of a group, as a table for people and as JSON for programs.
 
 use std::fmt;
 
 use promises::{Stand, Standing};
 use serde::Serialize;
 
-/// Where a group stands.
+/// The state of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessTable {
-    /// Whom more than half of those that live name in their newest view.
+    /// The leader that more than half of the live processes name in their newest view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// Why nobody can be named, if so.
+    /// Why there is no such leader, if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
-    /// One row a process.
+    /// One row per process.
     pub peers: Vec<ProcessRow>,
 }
 
-/// Where one process stands.
+/// The state of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessRow {
     /// Its name.
@@ -29,9 +29,10 @@ pub struct ProcessRow {
     pub pid: u32,
     /// `alive`, `paused` or `dead`.
     pub state: &'static str,
-    /// `leader`, `member`, `candidate` or `joining`, by its own last word; `-` of a dead one.
+    /// `leader`, `member`, `candidate` or `joining`, from its last event; `-` if the process is
+    /// dead.
     pub role: &'static str,
-    /// Whom it follows.
+    /// The leader that it follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
     /// The epoch of its newest view.
@@ -40,12 +41,12 @@ pub struct ProcessRow {
     /// The number of its newest view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<u64>,
-    /// Who is in it, lowest priority first.
+    /// The members of that view, lowest priority first.
     pub members: Vec<String>,
 }
 
 impl ProcessTable {
-    /// Of a group.
+    /// The table of a group.
     #[must_use]
     pub fn of(standing: &Standing) -> Self {
         let (leader, doubt) = match standing.leader() {

@@ -1,5 +1,5 @@
-//! What /proc tells of a process: when it started (a pid alone may have been handed on), and in
-//! which state it is.
+//! What /proc reports of a process: its start time (a pid alone may have been reused) and its
+//! state.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub fn start_time(pid: u32) -> Option<u64> {
     (state != 'Z' && state != 'X').then_some(start)
 }
 
-/// The state letter of a process, `T` for one that was stopped.
+/// The state letter of a process; `T` means stopped.
 #[must_use]
 pub fn state(pid: u32) -> Option<char> {
     stat(pid).map(|(state, _)| state)
@@ -35,8 +35,8 @@ fn stat(pid: u32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// The fields from the state on. The name of the command may hold anything, blanks and brackets
-/// included, so they are counted from the last closing bracket.
+/// The fields from the state on. The name of the command may contain any character, blanks and
+/// brackets included, so the fields are counted from the last closing bracket.
 fn fields(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(')')?.1.to_owned())

@@ -1,4 +1,5 @@
-//! A run folder held against the promises: what people read, what programs read, and the exit code.
+//! Checks a run folder against the promises: the report for people, the report for programs, and
+//! the exit code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::run_folder::RunFolder;
 
-/// What the judge says of a run, with the lines that show it.
+/// The judgement of a run, with the event lines that prove it.
 #[derive(Debug)]
 pub struct Report {
     folder: RunFolder,
@@ -22,7 +23,7 @@ pub struct Report {
 
 impl Report {
     /// Judges a run folder. Progress is judged if the history says that the run came to rest; the
-    /// sinks' files are read beside the events.
+    /// files of the sinks are compared with the events.
     ///
     /// # Errors
     /// Those of the file system.
@@ -37,13 +38,13 @@ impl Report {
         Ok(Self { folder: folder.clone(), history, judgement })
     }
 
-    /// What the judge says.
+    /// The judgement.
     #[must_use]
     pub fn judgement(&self) -> &Judgement {
         &self.judgement
     }
 
-    /// How many lines could not be read, of how many.
+    /// How many lines could not be read, and how many there were.
     #[must_use]
     pub fn unreadable(&self) -> (usize, usize) {
         (self.history.unreadable.len(), self.history.records.len() + self.history.unreadable.len())
@@ -91,8 +92,8 @@ impl Report {
     }
 }
 
-/// Whether the run was left alone at its end: nothing was done to anybody after a quiet window had
-/// begun, but for the stop of all at the very end.
+/// Whether the run was left alone at its end: after the last quiet window began, no fault was
+/// injected except the final stop of all processes.
 #[must_use]
 pub fn came_to_rest(history: &History) -> bool {
     let mut quiet = None;
@@ -126,7 +127,7 @@ struct Told<'a> {
     events: usize,
     doubts: Vec<String>,
     promises: Vec<ToldPromise<'a>>,
-    /// Laws that no history can show.
+    /// Laws that a history cannot show.
     beyond: Vec<ToldBeyond<'a>>,
 }
 
@@ -144,7 +145,7 @@ struct ToldPromise<'a> {
     demand: &'static str,
     outcome: &'static str,
     looked_at: u64,
-    /// How many more could not be judged, by reason.
+    /// How many more events could not be judged, by reason.
     unjudged: &'a BTreeMap<&'static str, u64>,
     times: u64,
     broken: Vec<ToldBreach<'a>>,

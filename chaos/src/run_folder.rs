@@ -1,4 +1,4 @@
-//! The folder of a run, as anybody finds it: event files, human logs, what the sinks have kept.
+//! A run folder: event files, human logs, and the files of the sinks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +16,10 @@ pub struct RunFolder {
     path: PathBuf,
 }
 
-/// A folder that is none of a run.
+/// The path is not a run folder.
 #[derive(Debug, Error)]
 pub enum RunFolderError {
-    /// It is not there, or cannot be entered.
+    /// The folder does not exist or cannot be entered.
     #[error("no run at {path}: {source}; name one with --run DIR", path = path.display())]
     Missing {
         /// The folder.
@@ -27,21 +27,21 @@ pub enum RunFolderError {
         /// Why.
         source: io::Error,
     },
-    /// There are no event files in it.
+    /// The folder holds no event files.
     #[error("{path} holds no events; start the peers with `peer run --events {path}/PEER.jsonl`", path = path.display())]
     Empty {
-        /// Where they should be.
+        /// Where the event files should be.
         path: PathBuf,
     },
 }
 
 impl RunFolder {
-    /// Opens the folder of a run, which holds `events/`.
+    /// Opens a run folder, which must hold `events/`.
     ///
     /// # Errors
-    /// [`RunFolderError`] if it is not one.
+    /// [`RunFolderError`] if the path is no run folder.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
-        // A link such as `logs/latest` may be led elsewhere while somebody watches.
+        // A link such as `logs/latest` may change its target while a watcher reads through it.
         let path = path
             .canonicalize()
             .map_err(|source| RunFolderError::Missing { path: path.to_owned(), source })?;
@@ -58,13 +58,13 @@ impl RunFolder {
         }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The event files, each with the name of its process, in order of name; those of the bench
+    /// The event files, each with the name of its process, sorted by name. Files of the test bench
     /// begin with `_`.
     ///
     /// # Errors
@@ -95,15 +95,15 @@ impl RunFolder {
         self.path.join(format!("{process}_log.txt"))
     }
 
-    /// What a process was given, if that was recorded.
+    /// The recorded inputs of a process, if they were recorded.
     #[must_use]
     pub fn recording(&self, process: &str) -> Option<PathBuf> {
         let path = self.path.join(INPUTS).join(format!("{process}.bin"));
         path.exists().then_some(path)
     }
 
-    /// The commands that go step by step through what the peers behind this evidence were given, as
-    /// far as it was recorded.
+    /// The commands that replay, step by step, the recorded inputs of the peers behind this
+    /// evidence.
     #[must_use]
     pub fn replays(&self, history: &History, evidence: &[usize]) -> Vec<String> {
         let told_by = |record: &Record| match record {
@@ -115,7 +115,8 @@ impl RunFolder {
         peers.sort();
         peers.dedup();
         let here = std::env::current_dir().unwrap_or_default();
-        // Processes are called after their peers, but for twins, whose recordings the folder shows.
+        // A process has the name of its peer. Twins are the exception; the folder shows their
+        // recordings.
         let recordings = peers.iter().filter_map(|peer| self.recording(peer));
         recordings
             .map(|path| {
@@ -127,7 +128,8 @@ impl RunFolder {
             .collect()
     }
 
-    /// The knobs that the peers ran with, where whoever started them has left them in `env.json`.
+    /// The knobs that the peers ran with, if the program that started them wrote them to
+    /// `env.json`.
     #[must_use]
     pub fn knobs(&self) -> Option<Knobs> {
         #[derive(Deserialize)]
@@ -138,7 +140,7 @@ impl RunFolder {
         serde_json::from_str::<Environment>(&text).ok()?.knobs
     }
 
-    /// Everything that was told in it.
+    /// All events of the run.
     ///
     /// # Errors
     /// Those of the file system.
@@ -153,7 +155,7 @@ impl RunFolder {
         Ok(History::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))))
     }
 
-    /// What the sinks of the processes have kept, older parts of a file first.
+    /// The files of the sinks of all processes, older parts of a file first.
     ///
     /// # Errors
     /// Those of the file system.
@@ -169,8 +171,8 @@ impl RunFolder {
             else {
                 continue;
             };
-            // What was taken away from a process is `<process>~<count>`, and older than what it has
-            // now.
+            // Data removed from a process is in `<process>~<count>` and is older than its current
+            // data.
             let (process, turn) = match name.rsplit_once('~') {
                 Some((process, count)) => (process.to_owned(), count.parse().unwrap_or(u64::MAX)),
                 None => (name, u64::MAX),
@@ -180,7 +182,7 @@ impl RunFolder {
         let mut disks = Vec::new();
         for (process, folders) in of_process {
             let mut text = Vec::new();
-            // By the name of the file, which stands for a sensor.
+            // By file name; the file name stands for a sensor.
             let mut tables: BTreeMap<String, Vec<u8>> = BTreeMap::new();
             for folder in folders.values() {
                 for (name, part) in parts(folder)? {
@@ -205,9 +207,8 @@ impl RunFolder {
     }
 }
 
-/// What the sinks keep in a folder, `ordered.jsonl` and the tables, and what was put aside of each
-/// (`ordered.jsonl.1` is the newest of those): the name of the file without the number, oldest
-/// first.
+/// The files of the sinks in a folder: `ordered.jsonl`, the tables, and their rotated parts
+/// (`ordered.jsonl.1` is the newest). Each file name comes without its number, oldest part first.
 fn parts(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut parts: Vec<(String, u32, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -1,5 +1,5 @@
-//! Reads what a growing file gains, line by line. Only whole lines are handed on; the beginning of
-//! a line waits for its end. A file that is not there yet has simply not grown.
+//! Reads the lines appended to a growing file. Only whole lines are returned; an incomplete line
+//! waits for its end. A file that does not exist yet counts as empty.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 pub struct Tail {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes of a line whose end has not come yet.
+    /// Bytes of an incomplete last line.
     rest: Vec<u8>,
-    /// How many bytes were handed on as whole lines, or passed over.
+    /// How many bytes were returned as whole lines or skipped.
     taken: u64,
-    /// Whether the line at hand began before the place from which is read.
+    /// Whether the current line began before the start offset; such a line is skipped.
     is_old: bool,
     buffer: Vec<u8>,
 }
 
-/// A line and where it begins in its file.
+/// A line and its offset in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The offset of its first byte.
     pub offset: u64,
-    /// Its text without the line end; bytes that are no UTF-8 are replaced.
+    /// Its text without the line end; invalid UTF-8 is replaced.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ impl Tail {
         }
     }
 
-    /// Reads what is written from now on: a line that has begun already is not handed on.
+    /// Reads what is written from now on. A line that has begun already is skipped.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -63,8 +63,8 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Appends the lines that came since; at most [`TURN`] bytes a call, so that one busy file
-    /// cannot hold up the others.
+    /// Appends the new lines, at most [`TURN`] bytes per call, so that one busy file cannot delay
+    /// the others.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -98,7 +98,7 @@ impl Tail {
         Ok(())
     }
 
-    /// How long the file is now.
+    /// The current length of the file.
     #[must_use]
     pub fn length(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
