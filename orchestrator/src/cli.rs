@@ -138,7 +138,7 @@ impl Timing {
     }
 }
 
-/// Why the command cannot do what it was asked for; told and turned into an exit code in one place.
+/// Why the command cannot do what was asked; printed and turned into an exit code in one place.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{path}: {source}")]
@@ -180,13 +180,13 @@ impl Failure {
     }
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way, too, and are no mistakes.
+            // `--help` and `--version` arrive as errors, too, and are none.
             let printed = error.print().and_then(|()| std::io::stdout().flush());
             return ExitCode::from(match (error.use_stderr(), printed) {
                 (true, _) => exit::USAGE,
@@ -207,7 +207,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            // Whoever has closed the pipe does not want to hear of it.
+            // A reader that has closed the pipe needs no error.
             if !matches!(&failure, Failure::Unsaid(unsaid) if unsaid.is_closed()) {
                 last_words(&format!("error: {failure}"), PATIENCE);
             }
@@ -271,7 +271,7 @@ impl Clean {
     }
 }
 
-/// Looks for all that hosts need, and tells what is there and what is missing.
+/// Checks everything that the world `hosts` needs, and prints what is present and what is missing.
 fn doctor() -> Result<u8, Failure> {
     let found = [
         ("/dev/net/tun and the program `ip`", hosts::rights::tools()),
@@ -298,5 +298,5 @@ fn doctor() -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// How long words on standard error may take to be read.
+/// How long a message on standard error may wait for its reader.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The clocks: that of the events, which is `chaos`'s, and the wall clock, for names and for the
-//! times of log lines.
+//! The clocks: the monotonic clock of the events (from `chaos`), and the wall clock, for folder
+//! names and for the times of log lines.
 
 pub use chaos::clock::now;
 use protocol::time::Time;
@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// The wall clock as folders are named: `20261123T081502Z`, with milliseconds so that two runs
-/// never share a name.
+/// The wall clock in the form of folder names: `20261123T081502Z`, with milliseconds so that two
+/// runs never share a name.
 #[must_use]
 pub fn stamp() -> String {
     let format =
@@ -16,16 +16,16 @@ pub fn stamp() -> String {
     OffsetDateTime::now_utc().format(format).expect("the format has only numbers")
 }
 
-/// The wall clock as readings tell it.
+/// The wall clock in the form of readings (RFC 3339).
 #[must_use]
 pub fn rfc3339() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).expect("the year has four digits")
 }
 
-/// Translates the times of log lines into those of events.
+/// Converts the times of log lines into times of events.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
-    /// The wall clock, less the monotonic one, in microseconds.
+    /// The difference between the wall clock and the monotonic clock, in microseconds.
     ahead: i128,
 }
 

@@ -1,9 +1,9 @@
-//! Tells a person what is going on while a case runs: one live line on a terminal, plain lines
-//! elsewhere. Everything goes to stderr; results are printed by [`crate::report`].
+//! Shows the progress of a run: one live line on a terminal, plain lines elsewhere. All of it goes
+//! to stderr; [`crate::report`] prints the results.
 //!
-//! Who follows a run sees each reading once, with how many peers have it, and what becomes of the
-//! group; who leads is in the live line at any time. What is said is cut to the width of the
-//! terminal: the logs have all of it.
+//! With `--follow` the console shows each reading once, with the number of peers that delivered it,
+//! and every change of the group; the live line always names the leader. Lines are cut to the width
+//! of the terminal; the logs hold the full text.
 
 mod feed;
 mod glance;
@@ -27,18 +27,18 @@ use crate::world::Seen;
 use feed::{Feed, ReadingLine};
 use glance::glance;
 
-/// What is told while a case runs.
+/// How much the console shows during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     /// Nothing.
     Silent,
-    /// Phases, long waits, acts.
+    /// Phases, long waits, injected faults.
     Normal,
     /// Deliveries and leadership, too.
     Follow,
 }
 
-/// Tells a person what is going on.
+/// Shows the progress of a run.
 #[derive(Debug)]
 pub struct Console {
     printer: Printer,
@@ -46,28 +46,28 @@ pub struct Console {
     line: Option<ProgressBar>,
     verbosity: Verbosity,
     case: String,
-    /// What stands first on the live line: where the pages are.
+    /// The start of the live line: the address of the page with links.
     link: String,
     phase: String,
     began: Instant,
     drawn: Instant,
-    /// When something was told last; long silence deserves a word.
+    /// When the last line was shown; after a long silence the console shows what it waits for.
     told: Instant,
     feed: Feed,
-    /// How many readings were told.
+    /// How many readings were shown.
     readings: u64,
-    /// Who was in the group when that was looked at last.
+    /// The processes that were in the group at the last look.
     live: Vec<String>,
-    /// What was said of the group lately: the same words from every peer are told once.
+    /// Recent messages about the group; the same message from every peer is shown once.
     said: VecDeque<String>,
-    /// What is to be told next; peers are read one after the other, and people want to read by
+    /// Messages to show next. Peers are read one after the other, and readers want the order of
     /// time.
     news: Vec<News>,
-    /// Everything is being taken down, and what happens is no news.
+    /// The run is being shut down; its events are not shown.
     ending: bool,
 }
 
-/// Something that became of the group.
+/// A change of the group.
 #[derive(Debug)]
 struct News {
     at: Duration,
@@ -77,7 +77,7 @@ struct News {
 }
 
 impl Console {
-    /// A console for one case.
+    /// The console of one case.
     #[must_use]
     pub fn new(case: &str, verbosity: Verbosity, printer: Printer) -> Self {
         let line = (verbosity != Verbosity::Silent && std::io::stderr().is_terminal()).then(|| {
@@ -110,7 +110,7 @@ impl Console {
         console
     }
 
-    /// The pages of the peers are linked there. It stays in sight, whatever else is told.
+    /// Shows the address of the page with links at the start of the live line, for the whole run.
     #[must_use]
     pub fn with_pages(self, at: SocketAddr) -> Self {
         Self { link: format!("http://{at}/ | "), ..self }
@@ -125,7 +125,7 @@ impl Console {
         }
     }
 
-    /// Something was done to somebody.
+    /// A fault was injected.
     pub fn act(&mut self, words: &str, since: Duration) {
         if self.verbosity == Verbosity::Follow {
             self.learn(since, "=>", Style::new().bold(), words.to_owned());
@@ -134,7 +134,7 @@ impl Console {
         }
     }
 
-    /// Time passes.
+    /// Updates the live line as time passes.
     pub fn progress(&mut self, since: Duration, standing: &Standing, awaiting: &str) {
         if self.verbosity == Verbosity::Follow {
             self.live = in_the_group(standing);
@@ -175,7 +175,7 @@ impl Console {
         }
     }
 
-    /// Something was seen.
+    /// An observation arrived.
     pub fn saw(&mut self, seen: &Seen, began: Time) {
         if self.verbosity != Verbosity::Follow {
             return;
@@ -212,7 +212,7 @@ impl Console {
         }
     }
 
-    /// From here on everything is taken down.
+    /// The shutdown begins.
     pub fn ends(&mut self) {
         self.phase("ends");
         self.ending = true;
@@ -220,7 +220,7 @@ impl Console {
         self.tell(&rows);
     }
 
-    /// The case is over; the live line goes.
+    /// The case is over; removes the live line.
     pub fn finish(&mut self) {
         self.tell(&[]);
         if let Some(line) = &self.line {
@@ -228,7 +228,7 @@ impl Console {
         }
     }
 
-    /// A peer reports something of which the group is to be told.
+    /// Shows a peer's event if it concerns the whole group.
     fn hear(&mut self, event: &Event, began: Time) {
         let (mark, style) = match &event.note {
             Note::LeaderElected { .. } => ("*", Style::new().green().bold()),
@@ -242,7 +242,7 @@ impl Console {
             _ => return,
         };
         let sentence = event.note.sentence(&event.p);
-        // The last line of a sentence says who.
+        // The last line of a sentence names the leader or member.
         let words = sentence.lines().last().unwrap_or_default();
         if self.said.iter().any(|said| said == words) {
             return;
@@ -258,7 +258,7 @@ impl Console {
         self.news.push(News { at, mark, style, words });
     }
 
-    /// Tells the news, and these readings after them.
+    /// Shows the collected messages, then these readings.
     fn tell(&mut self, rows: &[ReadingLine]) {
         let mut news = std::mem::take(&mut self.news);
         news.sort_by_key(|news| news.at);
@@ -293,7 +293,7 @@ impl Console {
         let words = style.clone().for_stderr().apply_to(format!("{mark:<6} {}", printable(words)));
         let time = Style::new().for_stderr().dim().apply_to(format!("{:>10}", shown(*at)));
         let text = format!("{time} {words}");
-        // Off a terminal nothing is lost.
+        // Without a terminal, lines are not cut.
         let text = if self.line.is_some() {
             truncate_str(&text, width(), "…").into_owned()
         } else {
@@ -312,8 +312,8 @@ impl Console {
     }
 }
 
-/// The processes that live and are in somebody's view: whoever still looks for the group is not
-/// waited for.
+/// The live processes that are in the view of any peer. A process that still looks for the group is
+/// not waited for.
 fn in_the_group(standing: &Standing) -> Vec<String> {
     let live = standing.live();
     let named: BTreeSet<&PeerId> = live
@@ -327,7 +327,7 @@ fn in_the_group(standing: &Standing) -> Vec<String> {
         .collect()
 }
 
-/// Who leads whom, in a few words.
+/// The leader and the members, in a few words.
 fn group(standing: &Standing) -> String {
     let live = standing.live();
     if live.is_empty() {
@@ -348,14 +348,14 @@ fn group(standing: &Standing) -> String {
     }
 }
 
-/// How wide a line may be: one column less than the terminal, since some break a line that fills
-/// it.
+/// The width of a line: one column less than the terminal, because some terminals break a full
+/// line.
 fn width() -> usize {
     let columns = Term::stderr().size_checked().map_or(0, |(_, columns)| usize::from(columns));
     if columns == 0 { PLAIN_WIDTH } else { columns - 1 }
 }
 
-/// A text that gives way on the left of one that does not.
+/// Joins two texts to one row; the left text is cut to make room for the right one.
 fn row(left: &str, right: &str, width: usize) -> String {
     let room = width.saturating_sub(measure_text_width(right) + 2);
     let left = truncate_str(left, room, "…");
@@ -365,11 +365,11 @@ fn row(left: &str, right: &str, width: usize) -> String {
 
 /// How often the live line is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
-/// After so much silence a plain log says what it is waiting for.
+/// After this much silence a plain log says what the run waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How wide a line is where there is no terminal.
 const PLAIN_WIDTH: usize = 100;
-/// How much of what was said is remembered: a few words from each of a few peers.
+/// How many recent messages are remembered: a few from each of a few peers.
 const SAID_MAX: usize = 64;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Disks of a given size, each for the folder of one peer: a file system in memory, which only this
-//! process and its children see. What is on it in the end is kept in the folder of the run.
+//! Disks of a given size, one for the folder of each peer: a tmpfs that only this process and its
+//! children see. Its content is copied to the run folder at the end.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,12 +12,12 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 #[derive(Debug, Default)]
 pub(crate) struct Disks {
     mounted: Vec<PathBuf>,
-    /// The files that take up what was free, by the name of the fault.
+    /// The files that fill a disk, by the name of the fault.
     ballast: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Disks {
-    /// Puts an empty disk of this size, in MiB, where the folder is; once for each folder.
+    /// Mounts an empty disk of this size, in MiB, at the folder; once per folder.
     pub(crate) fn mount(&mut self, folder: &Path, size: u64) -> io::Result<()> {
         if self.mounted.iter().any(|mounted| mounted == folder) {
             return Ok(());
@@ -51,7 +51,7 @@ impl Disks {
         Ok(())
     }
 
-    /// Frees what was filled under a name.
+    /// Frees the space that a fault filled.
     pub(crate) fn free(&mut self, name: &str) -> io::Result<()> {
         for path in self.ballast.remove(name).unwrap_or_default() {
             match fs::remove_file(path) {
@@ -62,7 +62,7 @@ impl Disks {
         Ok(())
     }
 
-    /// Takes all disks away again, and keeps what is on them.
+    /// Unmounts all disks and keeps their content.
     pub(crate) fn keep(&mut self) -> io::Result<()> {
         for folder in std::mem::take(&mut self.mounted) {
             let mut beside = folder.clone().into_os_string();
@@ -92,5 +92,5 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The name of the file that takes up what was free.
+/// The name of the file that fills a disk.
 const BALLAST: &str = ".ballast";

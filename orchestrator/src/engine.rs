@@ -1,8 +1,8 @@
-//! Does the steps of a scenario in a world, one after the other, and writes down what was done.
+//! Performs the steps of a scenario in a world, in order, and records each act.
 //!
-//! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses
-//! that end by themselves, reading what the peers tell) happens in [`Engine::turn`], which every
-//! wait goes through.
+//! The engine waits for conditions and never sleeps for a fixed time. Everything that runs beside
+//! the steps (readings, pauses that end by themselves, reading the events of the peers) happens in
+//! [`Engine::turn`], and every wait calls it.
 
 mod acts;
 mod condition;
@@ -39,10 +39,10 @@ use starve::Starvation;
 
 pub use describe::describe;
 
-/// Why a run did not go on to its end.
+/// Why a run stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
-    /// A step could not be done, or took too long.
+    /// A step failed or took too long.
     #[error("{words}")]
     Step {
         /// Its place in the file.
@@ -66,7 +66,7 @@ pub enum Halt {
         /// What it was waiting for.
         words: String,
     },
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
     /// The world failed, not the product.
@@ -74,20 +74,20 @@ pub enum Halt {
     World(#[from] WorldError),
 }
 
-/// Does the steps of one run.
+/// Performs the steps of one run.
 pub struct Engine<'a> {
     world: &'a mut dyn World,
     scenario: &'a Scenario,
     seed: u64,
     console: &'a mut Console,
     interrupts: &'a mut Interrupts,
-    /// All that was seen.
+    /// Everything observed so far.
     pub observed: Observed,
-    /// What names stand for.
+    /// The processes that each name is bound to.
     pub bindings: Bindings,
     /// When the run began.
     pub began: Time,
-    /// The longest that the loop of this process was late.
+    /// The longest delay of this process's own loop.
     pub worst_lag: Duration,
     readings: Readings,
     flowing: bool,
@@ -99,7 +99,7 @@ pub struct Engine<'a> {
     last_turn: Time,
     last_look: Time,
     last_sample: Time,
-    /// From where the last step that did something can be answered.
+    /// The window in which answers to the last act count.
     last_act: Window,
     written: u64,
     chosen: u64,
@@ -110,14 +110,14 @@ pub struct Engine<'a> {
 #[derive(Debug)]
 struct Enlisted {
     peer: PeerId,
-    /// The status it is expected to end with, if any.
+    /// The exit status it is expected to end with, if any.
     exits: Option<i32>,
-    /// Whether it was told to end.
+    /// Whether it was asked to leave.
     ending: bool,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine that has done nothing yet.
+    /// An engine that has performed no step yet.
     pub fn new(
         world: &'a mut dyn World,
         scenario: &'a Scenario,
@@ -162,8 +162,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Starts the group, does every step, waits for the expectations that have a deadline, and lets
-    /// the group come to rest. True if it did: then its progress can be judged.
+    /// Starts the group, performs every step, waits for the expectations that have a deadline, and
+    /// waits for the group to come to rest. True if it did: then its progress can be judged.
     ///
     /// # Errors
     /// [`Halt`], where the run was given up.
@@ -177,8 +177,8 @@ impl<'a> Engine<'a> {
         self.settle()
     }
 
-    /// Ends everything (at once after a second interruption), and writes down who ended how.
-    /// Returns who had to be killed.
+    /// Ends all processes (at once after a second interruption), and records how each ended.
+    /// Returns the names of those that had to be killed.
     ///
     /// # Errors
     /// If the world cannot be ended.
@@ -204,7 +204,7 @@ impl<'a> Engine<'a> {
         let stubborn =
             self.world.end(&mut || interrupts.poll() && interrupts.count() > 1, &mut seen)?;
         for name in &stubborn {
-            // Whoever has to be killed has not ended as it was asked to.
+            // A process that had to be killed did not end as asked.
             if let Some(enlisted) = self.roster.get_mut(name) {
                 enlisted.ending = false;
             }
@@ -213,13 +213,13 @@ impl<'a> Engine<'a> {
         Ok(stubborn)
     }
 
-    /// How often somebody has wished to stop.
+    /// How often the user asked to stop.
     #[must_use]
     pub fn interruptions(&self) -> usize {
         self.interrupts.count()
     }
 
-    /// What became of every expectation, in the order of the file.
+    /// The outcome of every expectation, in the order of the file.
     #[must_use]
     pub fn examine(&self, now: Time, over: bool) -> Vec<Outcome> {
         let examiner = Examiner {
@@ -234,7 +234,7 @@ impl<'a> Engine<'a> {
         self.scenario.expectations.iter().map(|expectation| examiner.examine(expectation)).collect()
     }
 
-    /// Writes down an event of the bench itself.
+    /// Records an event of the test bench itself.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -335,7 +335,7 @@ impl<'a> Engine<'a> {
         else {
             return;
         };
-        // Who publishes changes with the group, not with every turn.
+        // The set of publishers changes with the group, not with every turn.
         if now.since(self.last_look) > LOOK_INTERVAL {
             self.last_look = now;
             let draw = Draw { seed: self.seed, purpose: "workload", counter: 0 };
@@ -346,7 +346,8 @@ impl<'a> Engine<'a> {
             self.readings.flow_to(&processes, now);
         }
         for process in self.readings.due(now, *interval) {
-            // A peer that does not read gets no more: a sensor would have to wait, too.
+            // A peer that does not read its stdin gets no more readings, as a sensor would block,
+            // too.
             if self.world.backlog(&process) < BACKLOG_MAX {
                 self.publish(&process, 0);
             }
@@ -380,7 +381,8 @@ impl<'a> Engine<'a> {
             }
             let occurrence = self.begin(step)?;
             self.perform(step, occurrence)?;
-            // What lasts is over only when it has ended by itself; a storm takes its time at once.
+            // A lasting step is over only when it has ended by itself; a storm takes its time at
+            // once.
             let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. })
                 || step.verb.is_of_hosts();
             if !(goes_on && step.lasts.is_some()) {
@@ -533,7 +535,7 @@ fn name_of(step: &Step) -> String {
     step.id.clone().unwrap_or_else(|| format!("{}-{}", step.verb.name(), step.span.start))
 }
 
-/// How often the flow asks who is to publish.
+/// How often the workload looks up which processes publish.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// How many bytes of readings may wait for a peer before the flow leaves it out.
+/// How many bytes of readings may wait for a peer before the workload skips it.
 const BACKLOG_MAX: usize = 64 << 10;

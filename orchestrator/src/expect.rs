@@ -1,8 +1,8 @@
-//! Holds expectations against what was seen: by the times that the peers themselves wrote down, so
-//! that a slow orchestrator neither breaks an expectation nor lets one pass.
+//! Checks expectations against the observations, by the times that the peers themselves recorded.
+//! So a slow orchestrator neither breaks an expectation nor lets one pass.
 //!
-//! An expectation after a step that is done several times has to be met each time. Log lines count
-//! only if they were written after the act, by their place in the file.
+//! An expectation after a repeated step has to be met each time. A log line counts only if it was
+//! written after the act, by its offset in the file.
 
 mod search;
 
@@ -22,43 +22,43 @@ use crate::scenario::{Expectation, Point, What};
 
 pub use search::{Found, Search, Window};
 
-/// What became of an expectation.
+/// The outcome of an expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Met.
     Met,
-    /// Open until then, or until the end of the run.
+    /// Open until this time, or until the end of the run.
     Pending(Option<Time>),
-    /// Missed: why, and the lines that show it.
+    /// Missed: why, and the lines that prove it.
     Missed {
-        /// What was looked for and what there was, in a sentence.
+        /// What was expected and what was found, in a sentence.
         words: String,
         /// Lines of events or logs.
         evidence: Vec<String>,
     },
 }
 
-/// Judges expectations over what was seen so far.
+/// Checks expectations against the observations so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Examiner<'a> {
-    /// What was seen.
+    /// The observations.
     pub observed: &'a Observed,
-    /// The knobs that durations are reckoned by.
+    /// The knobs that durations refer to.
     pub knobs: &'a Knobs,
     /// When the run began.
     pub began: Time,
-    /// What time it is; the end of the run once it is over.
+    /// The current time; the end of the run once it is over.
     pub now: Time,
-    /// Whether the run is over, so that nothing can stay open.
+    /// Whether the run is over, so that no expectation stays open.
     pub over: bool,
     /// The run's seed.
     pub seed: u64,
-    /// What the names stand for now.
+    /// The processes that each name is bound to now.
     pub bindings: &'a Bindings,
 }
 
 impl Examiner<'_> {
-    /// What became of an expectation.
+    /// The outcome of an expectation.
     #[must_use]
     pub fn examine(&self, expectation: &Expectation) -> Outcome {
         let Some(point) = &expectation.after else {
@@ -160,7 +160,8 @@ impl Examiner<'_> {
                 },
             )
             .collect();
-        // A bounded count stays open to its end, since one more could still come.
+        // An expectation with an upper count stays open to its end, since one more match could
+        // come.
         let settled = most == u64::MAX || self.now > window.until || self.over;
         if short.is_empty() && settled {
             return Outcome::Met;
@@ -192,7 +193,7 @@ impl Examiner<'_> {
         act: Option<&Occurrence>,
     ) -> Result<Option<Vec<String>>, SelectorError> {
         let Some(on) = &expectation.on else { return Ok(None) };
-        // Everybody means everybody who was there to see it.
+        // `everybody` means every process that ran at that time.
         if let (Selector::All, Some(act)) = (&on.value, act)
             && act.end.is_some()
         {
@@ -210,8 +211,7 @@ impl Examiner<'_> {
     fn until(&self, expectation: &Expectation, from: Time, next: Option<Time>) -> Time {
         let within = expectation.within.as_ref().map(|within| from + within.under(self.knobs));
         let before = expectation.before.as_ref().and_then(|point| self.first_after(point, from));
-        // The end of the run, once there is one: what happens while everything is taken down is
-        // nobody's concern.
+        // At the latest the end of the run: events of the shutdown do not count.
         let over = self.over.then_some(self.now);
         [within, before, next, over]
             .into_iter()
@@ -228,7 +228,7 @@ impl Examiner<'_> {
             .find(|time| *time >= from)
     }
 
-    /// How many readings were published and delivered nowhere at a moment, by the history.
+    /// How many readings were published and not delivered anywhere at a moment, by the history.
     fn unordered_at(&self, moment: Time) -> u64 {
         let mut open = std::collections::HashSet::new();
         let peers = || {
@@ -270,7 +270,7 @@ fn instant(act: &Occurrence, end: bool) -> Option<(Time, BTreeMap<String, u64>)>
     }
 }
 
-/// What is looked for, in a few words.
+/// What is expected, in a few words.
 #[must_use]
 pub fn title(what: &What) -> String {
     match what {
@@ -288,20 +288,20 @@ pub fn title(what: &What) -> String {
     }
 }
 
-/// A missed expectation and its place, for the report.
+/// A missed expectation and its place in the file, for the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// What was looked for.
+    /// What was expected.
     pub title: String,
     /// Its place in the file.
     pub span: Span,
-    /// What there was instead.
+    /// What was found instead.
     pub words: String,
-    /// Lines that show it.
+    /// Lines that prove it.
     pub evidence: Vec<String>,
 }
 
-/// A duration as people read it.
+/// A duration for people.
 #[must_use]
 pub fn shown(span: Duration) -> String {
     if span < Duration::from_secs(1) {
@@ -311,7 +311,7 @@ pub fn shown(span: Duration) -> String {
     }
 }
 
-/// How long after the end of a window its last events may take to be read.
+/// How long after the end of a window its last events may still arrive.
 const GRACE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
@@ -364,7 +364,7 @@ mod tests {
         observed
     }
 
-    /// What becomes of an expectation at a moment; `over` if that is the end of the run.
+    /// The outcome of an expectation at a moment; `over` if that is the end of the run.
     fn examine(expectation: &str, now: u64, over: bool) -> Outcome {
         let text = format!(
             "[scenario]\nname = 'x'\n[cluster]\npeers = 2\n[[step]]\nid = 'act'\nkill = {{ who = \
@@ -422,7 +422,7 @@ mod tests {
     fn never_is_broken_by_one_and_by_a_field_that_does_not_exist() {
         check_met("never = 'peer_removed'\nbefore = 'act'");
         check_missed("never = 'peer_removed'\nafter = 'act'", "expected never");
-        // Else a slip of the pen would make an expectation that nothing can break.
+        // Otherwise a typing mistake would create an expectation that nothing can break.
         check_missed("never = 'peer_removed'\nwhere = { pear = 'peer1' }", "no field `pear`");
     }
 

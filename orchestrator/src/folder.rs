@@ -1,9 +1,8 @@
-//! The folder that a run leaves: `logs/<scenario>/<utc>-<seed>/`, with the links that lead to the
-//! newest one.
+//! The folder of a run: `logs/<scenario>/<utc>-<seed>/`, and the links to the newest one.
 //!
 //! A lock file names the owner by pid *and* start time, so that a run whose owner died is
-//! recognised and never guessed. Old runs that passed are pruned; failures are kept, and so is the
-//! run that the links lead to.
+//! recognised with certainty. Old runs that passed are pruned. Failed runs are kept, and so is the
+//! run that the links point to.
 
 use std::fs;
 use std::io;
@@ -22,18 +21,18 @@ pub struct Folder {
     logs: PathBuf,
     /// The run's own.
     path: PathBuf,
-    /// What its processes carry in their environment.
+    /// The mark in the environment of its processes.
     run_id: String,
 }
 
-/// Who owns a run: enough to know that it is the same process.
+/// The owner of a run, with enough detail to identify the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Its process id.
     pub pid: u32,
     /// When it started, in clock ticks since boot.
     pub pid_start: u64,
-    /// What its processes carry in their environment.
+    /// The mark in the environment of its processes.
     pub run_id: String,
 }
 
@@ -46,7 +45,7 @@ impl Owner {
 }
 
 impl Folder {
-    /// Makes the folder of a run, takes its lock and leads the links there.
+    /// Creates the folder of a run, takes its lock and points the links to it.
     ///
     /// # Errors
     /// Those of the file system.
@@ -57,7 +56,7 @@ impl Folder {
         fs::create_dir_all(&runs)?;
         [&logs, &runs].into_iter().try_for_each(|folder| check_ours(folder))?;
         let path = runs.join(&name);
-        // New, so that nothing that somebody else has put there is written to.
+        // Created anew, so that nothing that another user put there is written to.
         fs::create_dir(&path)?;
         fs::create_dir_all(path.join("events"))?;
         fs::create_dir_all(path.join("data"))?;
@@ -75,13 +74,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What its processes carry in their environment.
+    /// The mark in the environment of its processes.
     #[must_use]
     pub fn run_id(&self) -> &str {
         &self.run_id
@@ -93,26 +92,25 @@ impl Folder {
         self.path.join(format!("{process}_log.txt"))
     }
 
-    /// The events of a process; those of the bench itself are `_`.
+    /// The events of a process; `_` is the test bench itself.
     #[must_use]
     pub fn events(&self, process: &str) -> PathBuf {
         self.path.join("events").join(format!("{process}.jsonl"))
     }
 
-    /// What a process is given.
+    /// The recorded inputs of a process.
     #[must_use]
     pub fn inputs(&self, process: &str) -> PathBuf {
         self.path.join("inputs").join(format!("{process}.bin"))
     }
 
-    /// What a process keeps.
+    /// The data folder of a process.
     #[must_use]
     pub fn data(&self, process: &str) -> PathBuf {
         self.path.join("data").join(process)
     }
 
-    /// Where what a process had kept goes when it is taken away for the `count`-th time. No id has
-    /// a `~`.
+    /// The place for a process's data when it is wiped for the `count`-th time. No id contains `~`.
     #[must_use]
     pub fn former_data(&self, process: &str, count: u64) -> PathBuf {
         self.path.join("data").join(format!("{process}~{count}"))
@@ -134,7 +132,7 @@ impl Folder {
         self.write(name, &(serde_json::to_string_pretty(value)? + "\n"))
     }
 
-    /// Makes `logs/<process>_log.txt` lead to this run's log of the process.
+    /// Points `logs/<process>_log.txt` to this run's log of the process.
     ///
     /// # Errors
     /// Those of the file system.
@@ -143,7 +141,7 @@ impl Folder {
         replace_link(&self.relative(&self.log(process)), &link)
     }
 
-    /// Gives the lock back; the run is over.
+    /// Releases the lock; the run is over.
     ///
     /// # Errors
     /// Those of the file system.
@@ -151,7 +149,7 @@ impl Folder {
         fs::remove_file(self.path.join("lock.json"))
     }
 
-    /// Removes old runs of this scenario that passed, all but the newest few; never this one.
+    /// Removes old runs of this scenario that passed, except the newest few and this one.
     ///
     /// # Errors
     /// Those of the file system.
@@ -178,13 +176,13 @@ impl Folder {
         replace_link(&self.relative(&self.path), &self.logs.join("latest"))
     }
 
-    /// Links are relative, so that a copied or mounted folder of logs stays whole.
+    /// Links are relative, so that a copied or mounted folder of logs stays usable.
     fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.logs).unwrap_or(path).to_owned()
     }
 }
 
-/// The runs under `logs` that are locked, each with its owner as far as the lock can be read.
+/// The locked runs under `logs`, each with its owner as far as the lock file can be read.
 #[must_use]
 pub fn locked_runs(logs: &Path) -> Vec<(PathBuf, Owner)> {
     let folders = |path: &Path| {
@@ -205,7 +203,7 @@ pub fn locked_runs(logs: &Path) -> Vec<(PathBuf, Owner)> {
         .collect()
 }
 
-/// A folder in which nobody else can lead our files elsewhere.
+/// A folder in which no other user can redirect our files.
 fn check_ours(folder: &Path) -> io::Result<()> {
     let meta = fs::symlink_metadata(folder)?;
     let shown = folder.display();
@@ -229,7 +227,7 @@ fn has_passed(run: &Path) -> bool {
     verdict.is_some_and(|verdict| verdict["outcome"] == "pass")
 }
 
-/// A link appears under its name in one step, so that nobody ever finds it missing.
+/// A link is replaced in one step, so that it never is missing.
 fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
     let mut name = link.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));

@@ -1,8 +1,8 @@
-//! What a process holds, as /proc tells it: so many descriptors, so much memory.
+//! The resources of a process according to /proc: open descriptors and memory.
 
 use std::fs;
 
-/// What a process holds at a moment.
+/// The resources of a process at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
     /// Open file descriptors.
@@ -12,8 +12,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What this process holds now; none if there is no such process, or it has ended and only
-    /// waits to be reaped.
+    /// The resources of a process now; none if there is no such process or it is a zombie.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

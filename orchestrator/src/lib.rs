@@ -1,11 +1,12 @@
-//! From a scenario file to a verdict on a real group of peers.
+//! Turns a scenario file into a verdict on a real group of peers.
 //!
-//! [`scenario`] reads and checks a file; [`plan`] tells what a seed makes of it; [`engine`] does
-//! its steps in a [`world`]; everything that was seen is [`observed`]; [`expect`] and the judge of
-//! `promises` weigh it; [`verdict`] is the outcome and [`report`] tells it. [`runner`] ties a run
-//! together, [`supervisor`] sees to it that nothing outlives one, and [`folder`] is what stays.
+//! [`scenario`] reads and checks a file; [`plan`] shows what a seed draws for it; [`engine`]
+//! performs its steps in a [`world`]; [`observed`] holds all observations; [`expect`] and the judge
+//! in `promises` check them; [`verdict`] is the outcome and [`report`] prints it. [`runner`]
+//! performs a whole run, [`supervisor`] ensures that no process outlives it, and [`folder`] is the
+//! run folder.
 //!
-//! Peers are started as processes and never linked: what is tested is what ships.
+//! Peers are started as processes and never linked: the tests run the program that ships.
 
 pub mod cli;
 pub mod clock;

@@ -1,9 +1,9 @@
-//! The world of hosts: real peers, each in a network namespace of its own, joined by a switch in
+//! The world `hosts`: real peers, each in a network namespace of its own, joined by a switch in
 //! user space.
 //!
-//! What can be done to processes is done as on loopback; what is done to the network, the switch
-//! does, or `ip` inside of the host. By default a peer is told nothing about its network: it finds
-//! its address by itself, as at a user's.
+//! Faults of processes work as on loopback. Faults of the network are done by the switch, or by
+//! `ip` inside the host. By default a peer gets no network flags: it finds its address by itself,
+//! as on a user's machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,18 +28,18 @@ use crate::world::{Seen, World, WorldError, Wrong};
 pub struct Namespaces {
     processes: Processes,
     network: Network,
-    /// What is special about single hosts.
+    /// The special settings of single hosts.
     special: BTreeMap<String, Host>,
     /// How many hosts there may be.
     size: usize,
-    /// How an interface that was changed under a name becomes what it was.
+    /// How to restore the interfaces that a named fault changed.
     undo: BTreeMap<String, Vec<(String, String, Change)>>,
     disks: Disks,
 }
 
 impl Namespaces {
-    /// Hosts for these processes, in the order of their names; others get theirs when they are
-    /// started.
+    /// Creates hosts for these processes, in the order of their names; other processes get a host
+    /// when they start.
     ///
     /// # Errors
     /// If a host cannot be made.
@@ -72,7 +72,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// The directed pairs of a table, by number of host.
+    /// The directed pairs of a set of links, by host number.
     fn pairs(&self, table: &LinkSet) -> BTreeSet<(usize, usize)> {
         table
             .links()
@@ -139,7 +139,7 @@ impl Namespaces {
                 Wall::Reset => Firewall::Reset,
                 Wall::Forgets => Firewall::Forgets { known: known() },
             };
-            // What a firewall has forgotten it does not remember when it is over.
+            // Flows that the firewall has forgotten stay forgotten after it is removed.
             let name = if wall == Wall::Forgets {
                 format!("forgotten by {under} {host} {address}")
             } else {
@@ -296,5 +296,5 @@ impl From<NetworkError> for WorldError {
     }
 }
 
-/// As many hosts more than there are at the beginning may be started.
+/// How many hosts more than at the beginning may be started.
 const SPARE: usize = 8;

@@ -1,4 +1,4 @@
-//! All that was seen of a run so far: the history, the logs, where the group stands, what was
+//! All observations of a run so far: the history, the logs, the state of the group, what was
 //! published and delivered, and when each step was done.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -13,31 +13,31 @@ use protocol::time::Time;
 
 use crate::world::Seen;
 
-/// All that was seen of a run so far.
+/// All observations of a run so far.
 #[derive(Debug, Default)]
 pub struct Observed {
-    /// Every event, with the name of the process that told it; `_` for the bench itself.
+    /// Every event, with the name of its process; `_` for the test bench itself.
     pub events: Vec<(String, Record)>,
     /// Every line of every human log.
     pub logs: BTreeMap<String, Vec<LogLine>>,
-    /// Where the group stands.
+    /// The state of the group.
     pub standing: Standing,
-    /// Readings and where they got to.
+    /// Readings and their deliveries.
     pub ledger: Ledger,
-    /// Each time a step was done.
+    /// Each time a step was performed.
     pub occurrences: Vec<Occurrence>,
-    /// The last time anybody asked for another leader.
+    /// The last time a peer asked for another leader.
     pub last_election: Option<Time>,
-    /// Lines of event files that cannot be read.
+    /// Unreadable lines of event files.
     pub unreadable: Vec<String>,
-    /// Processes that stand still in turns, and have to keep up all the same.
+    /// Starving processes, which have to keep up all the same.
     pub starving: BTreeSet<String>,
 }
 
 /// A line of a human log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Where it begins in its file.
+    /// Its offset in the file.
     pub offset: u64,
     /// When it was written.
     pub time: Time,
@@ -45,28 +45,28 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// One time that a step was done.
+/// One performance of a step.
 #[derive(Clone, Debug)]
 pub struct Occurrence {
     /// The step's id.
     pub step: String,
     /// When it began.
     pub start: Time,
-    /// When it was done; a pause that lasts is done when it is over.
+    /// When it was done; a lasting pause is done when it is over.
     pub end: Option<Time>,
-    /// How long each log was when it began.
+    /// The length of each log when it began.
     pub start_marks: BTreeMap<String, u64>,
-    /// How long each log was when it was done.
+    /// The length of each log when it was done.
     pub end_marks: BTreeMap<String, u64>,
-    /// What the names stood for when it was done.
+    /// The processes that each name was bound to when it was done.
     pub bindings: Bindings,
-    /// The processes that ran and moved when it was done.
+    /// The processes that ran (not paused) when it was done.
     pub moving: Vec<String>,
 }
 
 impl Observed {
-    /// Takes in something that was seen. An ended process is told by [`Self::witness`], since only
-    /// the engine knows whether that was expected.
+    /// Takes an observation. [`Self::witness`] takes the end of a process, since only the engine
+    /// knows whether the end was expected.
     pub fn take(&mut self, seen: Seen) {
         match seen {
             Seen::Event { process, record } => {
@@ -88,7 +88,7 @@ impl Observed {
         }
     }
 
-    /// Takes in what the bench itself has written down.
+    /// Takes an event recorded by the test bench.
     pub fn witness(&mut self, event: WorldEvent) {
         self.standing.witness(&event);
         if let GroundTruth::Exit { process, .. } = &event.what {
@@ -97,14 +97,14 @@ impl Observed {
         self.events.push((event.p.clone(), Record::World(event)));
     }
 
-    /// The processes that run and are not told to stand still for good.
+    /// The processes that run and are not paused for good.
     #[must_use]
     pub fn moving(&self) -> Vec<String> {
         let moves = |stand: &&&Stand| !stand.paused || self.starving.contains(&stand.process);
         self.standing.live().iter().filter(moves).map(|stand| stand.process.clone()).collect()
     }
 
-    /// The times that a step was done.
+    /// All performances of a step.
     pub fn of_step(&self, step: &str) -> impl Iterator<Item = &Occurrence> {
         self.occurrences.iter().filter(move |occurrence| occurrence.step == step)
     }
@@ -112,23 +112,23 @@ impl Observed {
 
 type Key = (PeerId, Incarnation, Oseq);
 
-/// Readings and where they got to.
+/// Readings and their deliveries.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Delivered by somebody. Kept whole, because a delivery may be read before the publisher's own
-    /// event is.
+    /// Delivered by any process. Never pruned, because a delivery may be read before the
+    /// publisher's own event.
     ordered: HashSet<Key>,
-    /// Published, and delivered by nobody.
+    /// Published, and delivered by no process.
     unordered: HashSet<Key>,
     lives: BTreeMap<String, Life>,
 }
 
-/// What one process did with readings in its present life.
+/// The readings of one process in its present life.
 #[derive(Clone, Debug, Default)]
 struct Life {
     delivered: u64,
     settled: u64,
-    /// Everything up to this position of the log was handed over or accounted for.
+    /// Everything up to this position of the log was delivered or accounted for.
     position: Seq,
     /// The last position of a reading.
     last_reading: Seq,
@@ -148,8 +148,8 @@ impl Ledger {
                     self.unordered.insert(key);
                 }
             }
-            // Of a full window a peer says no more than that; it publishes the line as soon as
-            // there is room.
+            // A peer with a full window reports only that; it publishes the line as soon as there
+            // is room.
             Note::Refused { why: Refusal::WindowFull, .. } => {}
             Note::Refused { .. } => life.settled += 1,
             Note::Deliver { seq, origin, origin_inc, oseq, .. } => {
@@ -183,7 +183,7 @@ impl Ledger {
         self.lives.remove(process);
     }
 
-    /// How many readings are published and delivered nowhere.
+    /// How many readings are published and not delivered anywhere.
     #[must_use]
     pub fn unordered(&self) -> u64 {
         self.unordered.len() as u64
@@ -201,7 +201,7 @@ impl Ledger {
         self.lives.get(process).map_or(0, |life| life.settled)
     }
 
-    /// What is still under way among these processes, whose peers are `peers`; none if nothing is.
+    /// What is still in flight among these processes, whose peers are `peers`; none if nothing is.
     #[must_use]
     pub fn under_way(
         &self,

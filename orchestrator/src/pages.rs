@@ -1,8 +1,8 @@
-//! The pages of the peers of a run, and one page with links to them.
+//! A page with links to the pages of the peers of a run.
 //!
-//! The peers serve their pages themselves (`peer run --http`); a thread of its own says where they
-//! are. It is for people of this machine only: it listens on loopback, and answers everything with
-//! the same few links.
+//! The peers serve their pages themselves (`peer run --http`); a thread serves the links. The page
+//! is for users of this machine only: it listens on loopback, and answers every request with the
+//! same few links.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
@@ -11,18 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Where the pages of a run are. Clones share it.
+/// The addresses of the pages of a run. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Pages {
     bound: SocketAddr,
-    /// Whether every port is the kernel's choice.
+    /// Whether the kernel chooses every port.
     is_free_choice: bool,
     places: Arc<Mutex<Vec<(String, SocketAddr)>>>,
 }
 
 impl Pages {
-    /// Serves the links there; the peers get the ports behind that one, or any where it is 0.
-    ///
+    /// Serves the links at this address; the peers get the ports behind it, or any port if it is 0.
     /// # Errors
     /// The address is no loopback address, or the port is taken.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
@@ -42,25 +41,25 @@ impl Pages {
         let told = pages.clone();
         thread::Builder::new().name("pages".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whoever is slow, or has gone, gets nothing.
+                // A client that is slow or gone gets no answer.
                 let _gone = told.answer(stream);
             }
         })?;
         Ok(pages)
     }
 
-    /// Where the links are.
+    /// The address of the page with links.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.bound
     }
 
-    /// Forgets the peers of the run before.
+    /// Forgets the peers of the previous run.
     pub fn clear(&self) {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Where a process is to serve its page: the same place each time that it is started.
+    /// The address of a process's page, the same each time the process starts.
     ///
     /// # Errors
     /// There is no port left.
@@ -70,7 +69,7 @@ impl Pages {
             return Ok(*place);
         }
         let port = if self.is_free_choice {
-            // The peer binds it at once; nobody else is likely to be given it in between.
+            // The peer binds the port at once; another process is unlikely to get it in between.
             TcpListener::bind((self.bound.ip(), 0))?.local_addr()?.port()
         } else {
             let behind = u16::try_from(places.len() + 1)
@@ -110,7 +109,7 @@ impl Pages {
         )
     }
 
-    /// Names of processes are harmless by construction.
+    /// Process names need no escaping by construction.
     fn links(&self) -> String {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = HEAD.to_owned();
@@ -125,8 +124,7 @@ impl Pages {
     }
 }
 
-/// Whether a request is meant for this machine, and not for a name that somebody elsewhere has
-/// given it.
+/// Whether the request names this machine, and not a foreign host name that resolves to it.
 fn is_local(host: &str) -> bool {
     let name = host
         .rsplit_once(':')

@@ -1,4 +1,4 @@
-//! A dry run as text: what the seed draws, and what every duration comes to.
+//! A dry run as text: what the seed draws, and the length of every duration.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::engine::describe;
 use crate::expect::{shown, title};
 use crate::scenario::{Expectation, Scenario, Step, Verb, Workload};
 
-/// Tells what a run with this seed will do.
+/// Describes what a run with this seed does.
 #[must_use]
 pub fn tell(scenario: &Scenario, seed: u64) -> String {
     let mut text = String::new();

@@ -1,8 +1,8 @@
-//! What is printed while runs go on, on standard output and standard error.
+//! Prints to standard output and standard error while runs go on.
 //!
-//! Threads do the writing: whoever does not read must not keep this process from ending peers in
-//! time, or from hearing Ctrl-C. At the end a command waits for its results to be read, unless it
-//! is interrupted.
+//! Threads do the writing: a slow reader must not keep this process from ending peers in time or
+//! from handling Ctrl-C. At the end a command waits until its results are read, unless it is
+//! interrupted.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +25,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Takes both outputs over.
+    /// Takes over both outputs.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -39,7 +39,7 @@ impl Printer {
         })
     }
 
-    /// Prints a result on standard output, behind the remarks that came before it.
+    /// Prints a result on standard output, after the remarks before it.
     pub fn result(&self, text: &str) {
         self.remarks.catch_up(ORDER_PATIENCE);
         let _dropped_and_counted = self.results.put(text.as_bytes());
@@ -51,7 +51,7 @@ impl Printer {
         let _dropped_and_counted = self.remarks.put(text.as_bytes());
     }
 
-    /// Where a live line is drawn: on standard error.
+    /// The target of the live line: standard error.
     #[must_use]
     pub fn draw_target(&self) -> ProgressDrawTarget {
         ProgressDrawTarget::term_like(Box::new(Screen {
@@ -60,8 +60,8 @@ impl Printer {
         }))
     }
 
-    /// Waits until the results are read, or somebody asks to stop; whether all of them were
-    /// written. Whoever has asked to stop before does not have to ask again.
+    /// Waits until the results are read or the user asks to stop; true if all of them were written.
+    /// A user who asked to stop before does not have to ask again.
     pub fn finish(&self, interrupts: &mut Interrupts) -> bool {
         let before = interrupts.count();
         let began = Instant::now();
@@ -75,8 +75,7 @@ impl Printer {
         self.results.health().dropped == 0
     }
 
-    /// Why the results could not be written; none where their reader has gone away, or nothing
-    /// failed.
+    /// Why the results could not be written; none if the reader closed the pipe or nothing failed.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let broken_pipe = io::Error::from_raw_os_error(nix::errno::Errno::EPIPE as i32).to_string();
@@ -84,7 +83,7 @@ impl Printer {
     }
 }
 
-/// A terminal whose output goes through an outlet, a drawing at a time.
+/// A terminal whose output goes through an outlet, one drawing at a time.
 #[derive(Debug)]
 struct Screen {
     remarks: Outlet,
@@ -97,7 +96,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Moves the cursor by a number of places, in the direction of an ANSI sequence.
+    /// Moves the cursor by a number of places in the direction of an ANSI sequence.
     fn go(&self, places: usize, direction: char) -> io::Result<()> {
         if places == 0 { Ok(()) } else { self.draw(&format!("\u{1b}[{places}{direction}")) }
     }
@@ -158,9 +157,9 @@ fn gap(dropped: u64) -> Vec<u8> {
 /// Results wait for their reader.
 const RESULTS: Manner = Manner { bytes_max: 256 << 20, lines_max: 1 << 20, loss: Loss::Tell(gap) };
 const REMARKS: Manner = Manner { bytes_max: 1 << 20, lines_max: 1 << 13, loss: Loss::Tell(gap) };
-/// Results and remarks mostly go to the same terminal, and are to stand there in their order.
+/// Results and remarks mostly go to the same terminal and should keep their order there.
 const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
-/// How long the results of an interrupted command may take to be read.
+/// How long the results of an interrupted command may wait for their reader.
 const INTERRUPTED_PATIENCE: Duration = Duration::from_secs(1);
 const REMARKS_PATIENCE: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! The world of real peers: processes on loopback, driven by signals, fed by pipes, read by their
-//! files.
+//! The world `processes`: real peers on loopback. Signals control them, pipes feed them, and their
+//! files are read.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -33,19 +33,18 @@ pub struct Processes {
     supervisor: Supervisor,
     folder: Folder,
     tails: BTreeMap<String, Tails>,
-    /// The port that each process was bound to, so that it comes back there.
+    /// The port that each process was bound to, so that it gets the same port again.
     ports: BTreeMap<String, u16>,
     truth: File,
     wall: WallClock,
-    /// The discovery port of this run, and what keeps it from being leased to another one; none off
-    /// loopback.
+    /// The discovery port of this run, and the socket that reserves it; none in the world `hosts`.
     lease: Option<(Socket, u16)>,
     grace: Duration,
-    /// Where the peers serve their pages, and where that is told.
+    /// The pages of the peers, and the printer that announces them.
     pages: Option<(Pages, Printer)>,
 }
 
-/// The two files of a process that grow.
+/// The two growing files of a process.
 #[derive(Debug)]
 struct Tails {
     events: Tail,
@@ -53,8 +52,8 @@ struct Tails {
 }
 
 impl Processes {
-    /// A world in which nothing runs yet. `grace` is how long a peer may take to leave when
-    /// everything ends.
+    /// A world in which no process runs yet. `grace` is how long a peer may take to leave at the
+    /// end.
     ///
     /// # Errors
     /// If a port cannot be leased or a file cannot be made.
@@ -68,8 +67,7 @@ impl Processes {
         Self::on(lease, folder, program, flags, grace)
     }
 
-    /// The same for processes whose place on the network somebody else gives them.
-    ///
+    /// The same for processes that get their place on the network from the caller.
     /// # Errors
     /// If a file cannot be made.
     pub(crate) fn elsewhere(
@@ -115,7 +113,7 @@ impl Processes {
         Self { pages: Some((pages, printer)), ..self }
     }
 
-    /// The folder in which a process keeps things.
+    /// The data folder of a process.
     pub(crate) fn data(&self, process: &str) -> std::path::PathBuf {
         self.folder.data(process)
     }
@@ -141,8 +139,8 @@ impl Processes {
         Ok(pid)
     }
 
-    /// Hands a signal to all of them before it looks whether it worked at any: between the first
-    /// and the last of three that are killed at once nobody is to notice anything.
+    /// Signals all processes before checking the effect on any: when three are killed at once, no
+    /// survivor may react between the first and the last signal.
     fn signal(&mut self, processes: &[String], signal: Signal) -> Result<bool, WorldError> {
         let mut all = true;
         for process in processes {
@@ -150,10 +148,10 @@ impl Processes {
                 .supervisor
                 .signal(process, signal)
                 .map_err(|source| error(&format!("signal {process}"), source))?;
-            // Who has ended stands still.
+            // A process that has ended counts as stopped.
             all &= told || signal == Signal::SIGSTOP;
         }
-        // A few microseconds as a rule; the limit is for a machine that is about to fall over.
+        // A few microseconds as a rule; the limit is for an overloaded machine.
         let deadline = Instant::now() + CONFIRM;
         while !processes.iter().all(|process| self.supervisor.is_done(process, signal)) {
             if Instant::now() > deadline {
@@ -198,7 +196,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Reads until nothing is left: for the end, when nobody writes any more.
+    /// Reads until nothing is left, at the end when all writers have ended.
     fn read_out(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
         loop {
             let before = seen.len();
@@ -253,8 +251,8 @@ impl World for Processes {
     fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError> {
         match fault {
             Fault::Kill => {
-                // Between two signals this process may lose its time, and those that still run
-                // could react to the first death. So all stand still before the first one dies.
+                // This process may be descheduled between two signals, and a survivor could react
+                // to the first death. So all are stopped before the first is killed.
                 if processes.len() > 1 {
                     self.signal(processes, Signal::SIGSTOP)?;
                 }
@@ -300,7 +298,8 @@ impl World for Processes {
         let before = seen.len();
         let ended = self.supervisor.turn().map_err(|source| error("wait for children", source))?;
         self.read(seen)?;
-        // Whoever has ended has told everything by now, and its last words come before its end.
+        // A process that has ended has written everything by now; its last events come before its
+        // end.
         seen.extend(ended.into_iter().map(Seen::from));
         if seen.len() == before {
             std::thread::sleep(IDLE);
@@ -336,17 +335,18 @@ impl From<Ended> for Seen {
     }
 }
 
-/// A port for discovery that nobody else uses: bound by this process for the whole run, and shared
-/// with the peers.
+/// Reserves a discovery port that no other process uses: bound by this process for the whole run,
+/// and shared with the peers.
 fn lease() -> io::Result<(Socket, u16)> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    // Bound without sharing first: the kernel hands out a port that nobody has at all.
+    // First bound without sharing: the kernel assigns a port that no process has.
     socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
     let address = socket
         .local_addr()?
         .as_socket_ipv4()
         .ok_or_else(|| io::Error::other("an IPv4 socket has an IPv4 address"))?;
-    // Shared from here on. On 127.0.0.1 the lease hears no broadcast, so nothing piles up in it.
+    // Shared from here on. On 127.0.0.1 the reserving socket receives no broadcast, so its buffer
+    // stays empty.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     Ok((socket, address.port()))
@@ -356,9 +356,9 @@ fn error(doing: &str, source: io::Error) -> WorldError {
     WorldError::System { doing: doing.to_owned(), source }
 }
 
-/// The name under which the bench itself writes events.
+/// The name under which the test bench itself records events.
 const TRUTH: &str = "_";
 /// How long to wait before looking again when nothing was seen.
 const IDLE: Duration = Duration::from_millis(1);
-/// How long a signal may take to be seen working.
+/// How long the effect of a signal may take.
 const CONFIRM: Duration = Duration::from_secs(2);

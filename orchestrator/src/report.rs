@@ -1,22 +1,22 @@
-//! What a person reads when a run is over: one line for a run, its failures with evidence and
-//! place, and at the end everything that failed once more. With `GITHUB_ACTIONS` set, failures
-//! become annotations of the file as well.
+//! The report for people when a run is over: one line per run, its failures with evidence and
+//! place, and at the end all failures once more. With `GITHUB_ACTIONS` set, failures become
+//! annotations of the file as well.
 
 use std::fmt::Write as _;
 
 use crate::verdict::{Class, Outcome, Verdict, case_name};
 
-/// How results look.
+/// The style of the results.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// Whether colours may be used.
     pub colour: bool,
-    /// Whether a forge reads along and wants annotations.
+    /// Whether to print annotations for a forge.
     pub annotate: bool,
 }
 
 impl Style {
-    /// The line of a finished run, and what is to be said about it.
+    /// The line of a finished run, and its details.
     #[must_use]
     pub fn finished(&self, verdict: &Verdict) -> String {
         let mut text = self.summary_line(verdict);
@@ -104,7 +104,7 @@ impl Style {
         text
     }
 
-    /// What to do with a run that was ended by hand.
+    /// What to do next with a run that the user ended.
     #[must_use]
     pub fn farewell(&self, verdict: &Verdict) -> String {
         let folder = &verdict.folder;
@@ -115,7 +115,7 @@ impl Style {
         )
     }
 
-    /// The closing words after all runs; a single one has said everything itself.
+    /// The closing lines after all runs; a single run needs none.
     #[must_use]
     pub fn closing(&self, verdicts: &[Verdict]) -> String {
         if verdicts.len() < 2 {
@@ -142,7 +142,7 @@ impl Style {
             }
         }
         text.push('\n');
-        // The reasons have scrolled away by now.
+        // The reasons have scrolled out of view by now.
         for verdict in verdicts.iter().filter(|verdict| verdict.outcome != Outcome::Pass) {
             text.push_str(&self.summary_line(verdict));
             text.push_str(&self.details(verdict));
@@ -155,7 +155,7 @@ impl Style {
     }
 }
 
-/// Annotations as GitHub reads them from a log; the first few, since more are cut off there anyway.
+/// Annotations in the format of GitHub logs; only the first few, since GitHub shows no more.
 fn annotations(verdict: &Verdict) -> String {
     let mut text = String::new();
     let escape = |words: &str| words.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");

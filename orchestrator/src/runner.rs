@@ -1,4 +1,4 @@
-//! One run of one scenario: from its file to its folder and its verdict.
+//! Performs one run of one scenario: from its file to its folder and its verdict.
 
 use std::fs;
 use std::io;
@@ -29,20 +29,20 @@ use crate::world::{World, WorldError};
 /// The build id of a `peer` made from the sources that this program was made from.
 pub const BUILD: &str = env!("PEER_BUILD");
 
-/// One run that is to be done.
+/// A run to perform.
 #[derive(Debug)]
 pub struct RunRequest<'a> {
     /// The text of the scenario.
     pub source: &'a Source,
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// Which cell of its matrix.
+    /// The cell of its matrix.
     pub cell: &'a Cell,
     /// The seed.
     pub seed: u64,
-    /// The timing that was asked for on the command line.
+    /// The timing from the command line.
     pub timing: Option<&'static str>,
-    /// Where it runs.
+    /// The world it runs in.
     pub place: Place,
 }
 
@@ -66,31 +66,31 @@ impl Place {
     }
 }
 
-/// Where runs are done and kept.
+/// Performs runs and keeps their folders.
 #[derive(Debug)]
 pub struct Runner {
     /// The program that is a peer.
     pub peer: PathBuf,
     /// The folder of all runs.
     pub logs: PathBuf,
-    /// How much is told on the way.
+    /// How much the console shows.
     pub verbosity: Verbosity,
-    /// Where it is told.
+    /// The output of the console.
     pub printer: Printer,
-    /// Where the peers serve their pages, if they do.
+    /// The pages of the peers, if they serve any.
     pub pages: Option<Pages>,
 }
 
-/// Why a run could not be made at all.
+/// Why a run could not be performed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is no peer to run.
+    /// There is no peer program.
     #[error(
         "no peer at {path}: {why}; build it with `cargo build --package peer`, or name one with \
          --peer PATH"
     )]
     NoPeer {
-        /// Where it was looked for.
+        /// Where it was expected.
         path: String,
         /// What is wrong with it.
         why: String,
@@ -116,14 +116,14 @@ pub enum RunError {
         /// The system's words.
         source: io::Error,
     },
-    /// The world could not be ended or observed.
+    /// The world failed at the end of the run or while it was observed.
     #[error(transparent)]
     World(#[from] WorldError),
 }
 
 impl Runner {
-    /// Finds the peer (the one given, else the one beside this program), and makes sure that it is
-    /// of the same build.
+    /// Finds the peer program (the given one, otherwise the one beside this program), and checks
+    /// that it is of the same build.
     ///
     /// # Errors
     /// [`RunError::NoPeer`], [`RunError::OtherBuild`].
@@ -153,7 +153,7 @@ impl Runner {
         Ok(Self { peer, logs, verbosity, printer, pages: None })
     }
 
-    /// Does a run and judges it.
+    /// Performs a run and judges it.
     ///
     /// # Errors
     /// [`RunError`], where there is nothing to judge: never the product's doing.
@@ -183,7 +183,7 @@ impl Runner {
         }
         let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut console, interrupts);
         let ran = engine.run();
-        // What happens while everything is taken down is no part of the story.
+        // Events of the shutdown do not count.
         let curtain = crate::clock::now();
         let fulfilled = engine.examine(curtain, true);
         let stubborn = engine.end()?;
@@ -202,16 +202,16 @@ impl Runner {
         let took = curtain.since(engine.began);
         let (settled, halt) = match ran {
             Ok(settled) => (settled, None),
-            // The judge is to say which promise is behind it.
+            // The judge decides which promise is behind it.
             Err(halt @ Halt::Unrest { .. }) => (true, Some(halt)),
-            // So it was meant to end, unless somebody could not wait for the end.
+            // An endless scenario ends with one interruption; a second one interrupts the shutdown.
             Err(Halt::Interrupted) if scenario.is_endless() && engine.interruptions() == 1 => {
                 (false, None)
             }
             Err(halt) => (false, Some(halt)),
         };
         let leaked = reap(folder.run_id());
-        // Read back from the folder, as anybody else would who judges it later.
+        // Read back from the folder, as any later judge reads it.
         let left = RunFolder::open(folder.path()).map_err(|error| RunError::Files {
             doing: "open the folder of the run",
             source: io::Error::other(error),
@@ -276,7 +276,7 @@ impl Runner {
         Ok(verdict)
     }
 
-    /// The world of a request, in which nothing runs yet.
+    /// The world of a run, in which no process runs yet.
     fn world(
         &self,
         request: &RunRequest<'_>,
@@ -331,7 +331,7 @@ impl Runner {
     }
 }
 
-/// What every peer of a scenario is started with.
+/// The arguments of every peer of a scenario.
 fn arguments(scenario: &Scenario) -> Vec<String> {
     let (profile, flags) = (scenario.cluster.profile.name(), &scenario.cluster.flags);
     let mut arguments = vec!["--timing".to_owned(), profile.to_owned()];
@@ -348,7 +348,7 @@ fn arguments(scenario: &Scenario) -> Vec<String> {
     arguments
 }
 
-/// The peer in the folder of this program; test programs lie one folder deeper.
+/// The peer in the folder of this program; test programs are one folder deeper.
 fn beside() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let folder = own.parent().unwrap_or(Path::new("."));
@@ -356,10 +356,10 @@ fn beside() -> PathBuf {
     folder.join("peer")
 }
 
-/// Where there are readings, those promises that are about readings must have seen some.
+/// In a run with readings, the promises about readings must have had something to check.
 fn required(scenario: &Scenario) -> Vec<String> {
     let mut required = scenario.required.clone();
-    // Who ends a run by hand may do so before there is any.
+    // A user may end a run before there is any reading.
     if scenario.workload.is_some() && !scenario.is_endless() {
         required.extend(["total-order", "integrity", "fifo"].map(str::to_owned));
         required.sort();
@@ -381,7 +381,7 @@ fn replay(request: &RunRequest<'_>) -> String {
     )
 }
 
-/// A path as seen from here, where it lies below.
+/// A path relative to the current folder, if it is below.
 fn shorten(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()

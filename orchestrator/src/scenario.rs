@@ -1,9 +1,8 @@
-//! A scenario: what to do to a group, and what has to come of it. Raw text in, a checked value with
-//! places out.
+//! A scenario: what to do to a group, and what to expect of it. Raw text in, a checked value with
+//! places in the file out.
 //!
-//! Everything is refused that is not understood, and all mistakes of a file are told at once. A
-//! scenario knows nothing of processes or virtual time: which world runs it is somebody else's
-//! business.
+//! Everything unknown is refused, and all mistakes of a file are reported at once. A scenario does
+//! not know processes or virtual time: the caller chooses the world that runs it.
 
 mod cluster;
 pub mod diagnostic;
@@ -35,42 +34,42 @@ pub use network::{Disk, Form, Healing, InterfaceStep, Link, Partition, ShapeName
 pub use parse::{Cell, cells, parse};
 pub use storm::{Gust, Storm};
 
-/// One story, ready to run.
+/// One scenario, ready to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Its name; the folder of its runs is called so.
+    /// Its name, which is also the name of its runs' folder.
     pub name: String,
-    /// One sentence of what it shows.
+    /// One sentence about what it shows.
     pub about: String,
-    /// Words to choose it by.
+    /// Words to select it by.
     pub tags: Vec<String>,
-    /// The most a run may take.
+    /// The limit of a run.
     pub timeout: SpanOfTime,
-    /// How many seeds it is run with.
+    /// How many seeds it runs with.
     pub repeat: u64,
     /// The group at the start.
     pub cluster: Cluster,
-    /// Readings that flow all the while.
+    /// Readings that flow during the whole run.
     pub workload: Option<Workload>,
-    /// What is done, in this order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What has to come of it.
+    /// The expectations.
     pub expectations: Vec<Expectation>,
-    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on
+    /// The parts that need real hosts, and their places in the file; empty if the scenario runs on
     /// loopback as well.
     pub needs_hosts: Vec<Placed<String>>,
-    /// Promises that must have seen something.
+    /// Promises that must have had something to check.
     pub required: Vec<String>,
-    /// Promises that are told and do not fail the run, each with the reason.
+    /// Promises that are reported and do not fail the run, each with the reason.
     pub excused: BTreeMap<String, String>,
 }
 
 /// The group at the start.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// Its peers' ids, in the order of their start.
+    /// Its peers' ids, in the order in which they start.
     pub ids: Ids,
-    /// The least and the most time between two starts.
+    /// The shortest and the longest time between two starts.
     pub stagger: (SpanOfTime, SpanOfTime),
     /// The knobs of every peer.
     pub knobs: Knobs,
@@ -80,21 +79,20 @@ pub struct Cluster {
     pub flags: Vec<(String, String)>,
     /// The peers that are not started at the beginning; a `spawn` starts them.
     pub late: Vec<PeerId>,
-    /// What is special about single hosts, by the name of the process.
+    /// Special settings of single hosts, by process name.
     pub hosts: BTreeMap<String, Host>,
 }
 
-/// What is special about one host.
+/// Special settings of one host.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// Flags of its `peer run`: name and value; `@peer2` in a value is the address of that host.
     pub flags: Vec<(String, String)>,
-    /// Its interfaces; a plain one if none are named.
+    /// Its interfaces; one plain interface if the list is empty.
     pub interfaces: Vec<hosts::network::Plan>,
-    /// Whether nobody reads what its peer writes to standard output.
+    /// Whether nothing reads the standard output of its peer.
     pub unread: bool,
-    /// How large the disk is that its peer keeps things on, in MiB; that of this machine if not
-    /// said.
+    /// The size of the disk for its peer's data, in MiB; the disk of this machine if not set.
     pub disk: Option<u64>,
 }
 
@@ -136,31 +134,31 @@ impl Profile {
     }
 }
 
-/// Readings that flow all the while.
+/// Readings that flow during the whole run.
 #[derive(Clone, Debug)]
 pub enum Workload {
-    /// The bench feeds readings to peers.
+    /// The test bench feeds readings to peers.
     Fed {
         /// Between two readings of one peer.
         interval: Duration,
         /// Who publishes.
         from: Placed<Selector>,
     },
-    /// Every peer measures the machine that it runs on, beside what it is fed.
+    /// Every peer measures its own machine, beside the readings it is fed.
     Host {
         /// Between two readings of one peer.
         interval: SpanOfTime,
     },
 }
 
-/// One thing to do.
+/// One step.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What expectations call it.
+    /// Its id in expectations.
     pub id: Option<String>,
     /// Its place in the file.
     pub span: Span,
-    /// What is done.
+    /// What it does.
     pub verb: Verb,
     /// Not before this time after the start of the run.
     pub at: Option<SpanOfTime>,
@@ -177,7 +175,7 @@ pub struct Step {
 /// What a step does.
 #[derive(Clone, Debug)]
 pub enum Verb {
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     Wait(Condition),
     /// SIGKILL.
     Kill(Target),
@@ -187,18 +185,18 @@ pub enum Verb {
     Pause(Target),
     /// SIGCONT; it ends a starvation, too.
     Resume(Target),
-    /// SIGSTOP and SIGCONT in turns, so that a process gets a share of its time only.
+    /// SIGSTOP and SIGCONT in turns, so that a process gets only a share of its time.
     Starve {
         /// Which.
         target: Target,
         /// How much of its time it may run, in percent.
         share: u64,
-        /// How long one turn of standing still and running takes.
+        /// How long one turn of stopping and running takes.
         period: SpanOfTime,
     },
     /// Faults drawn one after the other, for as long as the step lasts.
     Storm(Storm),
-    /// Starts a dead process again; a living one is killed first.
+    /// Restarts a dead process; a live one is killed first.
     Restart {
         /// Which.
         target: Target,
@@ -216,9 +214,9 @@ pub enum Verb {
         /// The size of a reading in bytes, at least.
         size: u64,
     },
-    /// Nothing passes over some links.
+    /// Cuts links.
     Partition(Partition),
-    /// Some links are bad.
+    /// Degrades links.
     Link(Box<Link>),
     /// An interface changes.
     Interface(InterfaceStep),
@@ -229,14 +227,14 @@ pub enum Verb {
         /// What it does.
         wall: Wall,
     },
-    /// Something is wrong with the disk of a host.
+    /// A fault of a host's disk.
     Disk {
-        /// Of whom.
+        /// The host.
         target: Target,
-        /// What.
+        /// The fault.
         disk: Disk,
     },
-    /// Faults of the network are over.
+    /// Ends network faults.
     Heal(Healing),
     /// Stops the workload and waits until what was published is delivered everywhere.
     Quiesce,
@@ -273,7 +271,7 @@ impl Verb {
         }
     }
 
-    /// Whom it is done to.
+    /// The target of the step.
     #[must_use]
     pub fn target(&self) -> Option<&Target> {
         match self {
@@ -299,7 +297,7 @@ impl Verb {
         }
     }
 
-    /// Whether it touches a host or the network, and not only processes.
+    /// Whether it affects a host or the network, and not only processes.
     #[must_use]
     pub fn is_of_hosts(&self) -> bool {
         let of_network = matches!(
@@ -320,73 +318,73 @@ impl Verb {
     }
 }
 
-/// Whom a step is done to.
+/// The target of a step.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Chosen when the step runs.
     pub who: Placed<Selector>,
-    /// The name that the choice is given.
+    /// The name bound to the choice.
     pub bind: Option<String>,
-    /// What if nobody fits.
+    /// What to do if no process matches.
     pub if_none: IfNone,
 }
 
-/// What a step does if nobody fits its selector.
+/// What a step does if no process matches its selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfNone {
-    /// Waits until somebody does, up to `within`.
+    /// Waits until one matches, up to `within`.
     Wait,
-    /// Is left out.
+    /// The step is skipped.
     Skip,
-    /// Fails.
+    /// The step fails.
     Fail,
 }
 
 /// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spawn {
-    /// What its files are called.
+    /// The name in its file names.
     pub name: String,
     /// The id that it is given.
     pub id: PeerId,
-    /// The status it is expected to end with, if it is expected to end by itself.
+    /// The exit status, if it is expected to end by itself.
     pub exits: Option<i32>,
 }
 
-/// What a wait waits for.
+/// The condition of a wait.
 #[derive(Clone, Debug)]
 pub enum Condition {
-    /// One leader, the same view everywhere, that view names exactly the living, and no election
-    /// for two heartbeats.
+    /// One leader, the same view everywhere with exactly the live peers, and no election for two
+    /// heartbeats.
     Stable,
     /// A majority names the same living leader.
     Leader,
     /// A majority names another leader than this one.
     LeaderNot(Placed<Selector>),
-    /// So many readings were delivered by every running peer since the run began.
+    /// This many readings were delivered by every running peer since the run began.
     Delivered(u64),
-    /// So many readings are published and delivered nowhere.
+    /// This many readings are published and not delivered anywhere.
     Unordered(u64),
-    /// Somebody presses Ctrl-C: for demonstrations, which no timeout ends.
+    /// The user presses Ctrl-C: for demonstrations, which no timeout ends.
     Interrupt,
-    /// An event, at least so many times since the last step that did something began.
+    /// An event, at least this many times since the last act.
     Event {
         /// Which.
         pattern: EventPattern,
         /// By whom.
         on: Option<Placed<Selector>>,
-        /// How often, at each.
+        /// How often, at each process.
         count: u64,
-        /// The name that those at whom it was seen are given.
+        /// The name bound to the processes that showed it.
         bind: Option<String>,
     },
-    /// A log line that was written since the last step that did something began.
+    /// A log line written since the last act.
     Log {
         /// Which.
         pattern: LogPattern,
         /// By whom.
         on: Option<Placed<Selector>>,
-        /// The name that those at whom it was seen are given.
+        /// The name bound to the processes that wrote it.
         bind: Option<String>,
     },
 }
@@ -402,14 +400,14 @@ pub struct Point {
     pub span: Span,
 }
 
-/// What has to come of the steps.
+/// An expectation.
 #[derive(Clone, Debug)]
 pub struct Expectation {
     /// Its place in the file.
     pub span: Span,
-    /// What is looked for.
+    /// What is expected.
     pub what: What,
-    /// At whom, each of them; anybody if not said.
+    /// The processes that each must show it; any process if not set.
     pub on: Option<Placed<Selector>>,
     /// From when on.
     pub after: Option<Point>,
@@ -417,7 +415,7 @@ pub struct Expectation {
     pub before: Option<Point>,
     /// How soon after `after`.
     pub within: Option<SpanOfTime>,
-    /// How often, least and most.
+    /// The least and the greatest count.
     pub count: (u64, u64),
 }
 
@@ -429,15 +427,15 @@ impl Expectation {
     }
 }
 
-/// What is looked for.
+/// What is expected.
 #[derive(Clone, Debug)]
 pub enum What {
     /// An event.
     Event(EventPattern),
     /// A log line.
     Log(LogPattern),
-    /// At the point `after`, at least so many readings are published and delivered nowhere, by the
-    /// history.
+    /// At the point `after`, at least this many readings are published and not delivered anywhere,
+    /// by the history.
     Unordered(u64),
 }
 
@@ -446,16 +444,17 @@ pub enum What {
 pub struct EventPattern {
     /// Its name.
     pub name: String,
-    /// Its fields: each one of these values, as text; `$name` stands for those bound so.
+    /// Its fields: each has one of these values, as text; `$name` stands for the values bound to
+    /// the name.
     pub fields: BTreeMap<String, Vec<String>>,
 }
 
-/// A regular expression in which `$name` stands for those bound so.
+/// A regular expression in which `$name` stands for the values bound to the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPattern(pub Placed<String>);
 
 impl Scenario {
-    /// Whether it waits for Ctrl-C: then that is how it is meant to end.
+    /// Whether it waits for Ctrl-C, which then is its normal end.
     #[must_use]
     pub fn is_endless(&self) -> bool {
         self.all_steps().iter().any(|step| matches!(step.verb, Verb::Wait(Condition::Interrupt)))

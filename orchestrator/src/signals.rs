@@ -1,6 +1,6 @@
-//! Ctrl-C and its relatives, asked for instead of handled: one request means stop gracefully and
-//! still judge, a second one, at least a second later, means now. What was ignored at the start
-//! stays ignored.
+//! Ctrl-C and related signals, polled instead of handled: the first request means stop gracefully
+//! and still judge; a second one, at least a second later, means stop at once. A signal that was
+//! ignored at the start stays ignored.
 
 use std::io;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stdio::signals::{Requests, heeded};
 
-/// The request of somebody outside to stop.
+/// Requests from outside to stop.
 #[derive(Debug)]
 pub struct Interrupts {
     signals: Signals,
@@ -18,8 +18,8 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// From here on SIGINT, SIGTERM and SIGHUP are requests and do not end this process; those that
-    /// were ignored stay so.
+    /// From here on SIGINT, SIGTERM and SIGHUP count as requests and do not end this process;
+    /// signals that were ignored stay ignored.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
@@ -28,7 +28,7 @@ impl Interrupts {
         Ok(Self { signals, began: Instant::now(), requests: Requests::default() })
     }
 
-    /// Whether anybody has asked to stop so far.
+    /// Whether a request to stop has arrived so far.
     pub fn poll(&mut self) -> bool {
         for _ in self.signals.pending() {
             self.requests.note(self.began.elapsed());
@@ -36,7 +36,7 @@ impl Interrupts {
         self.count() > 0
     }
 
-    /// How often.
+    /// The number of requests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.requests.count()

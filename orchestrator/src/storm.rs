@@ -1,6 +1,6 @@
-//! `orchestrator storm`: scenarios drawn from seeds, run one after the other or several at a time,
-//! each judged like any other. A plan that fails is kept as a scenario file, with the command that
-//! runs it again.
+//! `orchestrator storm`: draws scenarios from seeds, runs them one after the other or several at a
+//! time, and judges each like any other. A failing plan is kept as a scenario file, with the
+//! command that repeats it.
 
 mod draft;
 
@@ -18,7 +18,7 @@ use crate::signals::Interrupts;
 
 pub use draft::draft;
 
-/// What is run.
+/// The parameters of a storm.
 #[derive(Clone, Debug)]
 pub struct Orders {
     /// The first seed.
@@ -37,7 +37,7 @@ pub struct Orders {
     pub logs: PathBuf,
 }
 
-/// One run that is under way.
+/// One run in progress.
 struct Run {
     seed: u64,
     slot: usize,
@@ -107,7 +107,7 @@ pub fn perform(orders: &Orders, interrupts: &mut Interrupts) -> io::Result<u8> {
 fn start(orders: &Orders, plans: &Path, seed: u64, slot: usize) -> io::Result<Run> {
     let plan = plans.join(format!("{}_{}_{seed}.toml", orders.place.name(), orders.profile.name()));
     std::fs::write(&plan, draft(seed, orders.place, orders.profile))?;
-    // Runs at one time each have a folder of their own, and so do their links.
+    // Parallel runs have folders of their own, and so have their links.
     let logs = if orders.jobs > 1 {
         orders.logs.join(format!("storm_{slot}"))
     } else {
@@ -131,7 +131,7 @@ fn start(orders: &Orders, plans: &Path, seed: u64, slot: usize) -> io::Result<Ru
     Ok(Run { seed, slot, plan, child, began: Instant::now() })
 }
 
-/// What went wrong, in a few lines, and how to see it again.
+/// What went wrong, in a few lines, and how to repeat it.
 fn tell_bad(orders: &Orders, seed: u64, plan: &Path, told: &[u8], errors: &[u8]) -> String {
     let verdict: Option<Json> = serde_json::from_slice(told).ok();
     let mut text = match &verdict {
@@ -140,7 +140,7 @@ fn tell_bad(orders: &Orders, seed: u64, plan: &Path, told: &[u8], errors: &[u8])
             let folder = verdict["folder"].as_str().unwrap_or_default();
             format!("{outcome}  seed {seed}  {folder}\n")
         }
-        // Nothing was judged; the last words say why.
+        // Nothing was judged; the last lines of the output say why.
         None => {
             let words = String::from_utf8_lossy(errors).into_owned();
             format!("ERROR  seed {seed}  {}\n", words.lines().last().unwrap_or_default())
@@ -168,11 +168,11 @@ fn tell_bad(orders: &Orders, seed: u64, plan: &Path, told: &[u8], errors: &[u8])
 
 fn print(text: &str) {
     let mut out = io::stdout();
-    // Whoever has closed the other end does not want to read it.
+    // A reader that has closed the pipe needs no output.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// How often runs are looked after.
+/// How often runs are polled.
 const POLL: Duration = Duration::from_millis(20);
-/// More failures than these of one run are in its folder.
+/// How many failures of a run are printed; its folder holds the rest.
 const FAILURES_TOLD: usize = 4;

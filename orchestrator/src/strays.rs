@@ -1,5 +1,5 @@
-//! Processes that outlived a run: found by the mark that every process of a run carries in its
-//! environment, and by nothing else.
+//! Processes that outlived a run, identified only by the mark that every process of a run carries
+//! in its environment.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ pub fn of_run(run_id: &str) -> Vec<u32> {
     all().filter(|pid| is_of_run(*pid, run_id)).collect()
 }
 
-/// All processes that can be seen.
+/// All visible processes.
 fn all() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
@@ -32,9 +32,9 @@ fn is_of_run(pid: u32, run_id: &str) -> bool {
         && start_time(pid).is_some()
 }
 
-/// Ends what is left in these process groups, whose leaders have ended; how many there were. The
-/// number of a group may have been handed on since, so only descendants of this process, which
-/// inherits orphans, and processes with the run's mark count.
+/// Ends the remaining processes of these process groups, whose leaders have ended; returns their
+/// number. A group id may have been reused, so only descendants of this process (which adopts
+/// orphans) and processes with the run's mark count.
 pub fn end_helpers(groups: &[u32], run_id: &str) -> usize {
     let own = std::process::id();
     let is_helper = |pid: u32| {
@@ -45,14 +45,14 @@ pub fn end_helpers(groups: &[u32], run_id: &str) -> usize {
     all().filter(|pid| is_helper(*pid)).filter(|pid| end(*pid, is_helper)).count()
 }
 
-/// Kills a process if it still is one that is meant once it is held on to; whether it was.
+/// Opens a handle of a process, checks that it is meant, and kills it; true if it was meant.
 fn end(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
     let Ok(Some(held)) = Held::whichever(pid) else { return false };
-    // It may have ended by itself in the meantime, which is all that is wanted.
+    // It may have ended by itself in the meantime, which is fine.
     is_meant(pid) && held.signal(Signal::SIGKILL).is_ok()
 }
 
-/// Ends whatever carries the mark of a run, and says what it was.
+/// Ends every process that carries the mark of a run; returns their descriptions.
 #[must_use]
 pub fn reap(run_id: &str) -> Vec<String> {
     let own = std::process::id();
@@ -66,7 +66,7 @@ pub fn reap(run_id: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name under which a process runs.
+/// The name of a process.
 fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
         .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
@@ -88,7 +88,7 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id();
-        // The kernel lets the parent go on a moment before the child's environment can be read.
+        // The kernel lets the parent continue a moment before the child's environment can be read.
         while of_run(&mark).is_empty() {
             assert!(child.try_wait().unwrap().is_none(), "it waits for its input");
             std::thread::yield_now();

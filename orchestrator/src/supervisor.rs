@@ -1,8 +1,8 @@
-//! Starts peers, hands signals to them, and sees to it that none outlives the run.
+//! Starts peers, sends signals to them, and ensures that no peer outlives the run.
 //!
 //! Every peer is a process group of its own, carries the run's mark in its environment, and dies
-//! with this process (`--die-with`), whatever kills it. Own children are tracked by their handles
-//! until they are reaped; nothing is ever looked for by the name of a program.
+//! with this process (`--die-with`), however this process ends. Children are tracked by their
+//! handles until they are reaped; no process is ever looked up by program name.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
@@ -48,10 +48,10 @@ struct Process {
     peer: PeerId,
     child: Child,
     stdin: Option<ChildStdin>,
-    /// What waits to be written to its stdin.
+    /// Bytes to write to its stdin.
     queue: VecDeque<u8>,
     ended: Option<ExitStatus>,
-    /// The other end of its standard output, which nobody reads.
+    /// The other end of its standard output, which nothing reads.
     _unread: Option<PipeReader>,
 }
 
@@ -71,19 +71,18 @@ pub struct Ended {
 }
 
 impl Supervisor {
-    /// Nothing started yet.
+    /// A supervisor without children.
     ///
     /// # Errors
     /// If this process cannot be made the one that inherits orphans.
     pub fn new(outfit: Outfit, folder: Folder) -> io::Result<Self> {
-        // A grandchild whose parent dies comes to this process instead of escaping to init.
+        // A grandchild whose parent dies is adopted by this process instead of init.
         nix::sys::prctl::set_child_subreaper(true)?;
         Ok(Self { outfit, folder, processes: BTreeMap::new() })
     }
 
-    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags
-    /// that say where it is on the network; `unread` says that nobody reads its standard output.
-    ///
+    /// Starts a process; replaces an ended one of that name. `place` are the flags for its place on
+    /// the network; with `unread` nothing reads its standard output.
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
     pub fn start(
@@ -102,11 +101,12 @@ impl Supervisor {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
         }
         let data = self.folder.data(process);
-        // For its user alone, whatever the umask: the peer accepts no folder that others can write.
+        // Accessible to its user only, whatever the umask: a peer refuses a folder that others can
+        // write.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let (stdout, reader) = if unread {
             let (reader, writer) = io::pipe()?;
-            // As short as a pipe can be, so that it is full soon.
+            // As short as a pipe can be, so that it fills soon.
             fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_LEAST))?;
             (Stdio::from(writer), Some(reader))
         } else {
@@ -136,7 +136,7 @@ impl Supervisor {
         let pid = child.id();
         let stdin = child.stdin.take();
         if let Some(stdin) = &stdin {
-            // A peer that stands still must not make this process stand still.
+            // A paused peer must not block this process.
             let flags = OFlag::from_bits_truncate(fcntl(stdin.as_fd(), FcntlArg::F_GETFL)?);
             fcntl(stdin.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
@@ -152,8 +152,8 @@ impl Supervisor {
         Ok(pid)
     }
 
-    /// Takes away from a process what it has kept. It is put aside and not deleted: whoever judges
-    /// the run needs it.
+    /// Wipes the data of a process. The data is moved aside, not deleted: the judge of the run
+    /// needs it.
     ///
     /// # Errors
     /// Those of the file system.
@@ -175,7 +175,7 @@ impl Supervisor {
         self.processes.get(process).is_some_and(|process| process.ended.is_none())
     }
 
-    /// The names of those that run.
+    /// The names of the running processes.
     #[must_use]
     pub fn living(&self) -> Vec<String> {
         self.processes
@@ -185,13 +185,13 @@ impl Supervisor {
             .collect()
     }
 
-    /// The process id under a name.
+    /// The pid of a process.
     #[must_use]
     pub fn pid(&self, process: &str) -> Option<u32> {
         self.processes.get(process).map(|process| process.child.id())
     }
 
-    /// Hands a signal to a process and its group; false if it has ended already.
+    /// Sends a signal to a process and its group; false if it has ended already.
     ///
     /// # Errors
     /// Those of the system, except that the group is gone.
@@ -207,8 +207,8 @@ impl Supervisor {
         Ok(true)
     }
 
-    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still, as
-    /// one does that has ended.
+    /// Whether a signal has taken effect: a killed process is gone, a stopped one is stopped or has
+    /// ended.
     #[must_use]
     pub fn is_done(&self, process: &str, signal: Signal) -> bool {
         let Some(found) = self.processes.get(process) else { return true };
@@ -241,7 +241,7 @@ impl Supervisor {
         self.processes.get(process).map_or(0, |process| process.queue.len())
     }
 
-    /// Writes what the pipes take, and reaps who has ended.
+    /// Writes to the pipes as much as they accept, and reaps ended children.
     ///
     /// # Errors
     /// Those of waiting for children.
@@ -269,9 +269,9 @@ impl Supervisor {
         Ok(ended)
     }
 
-    /// Ends everything: lets those that stand still go on, asks all at once to leave, waits for
-    /// `grace` or until `hurry` says so, kills what is left, and waits until every group is empty.
-    /// Returns who has ended, and who had to be killed.
+    /// Ends all processes: resumes paused ones, asks all to leave, waits for `grace` or until
+    /// `hurry` is true, kills the rest, and waits until every process group is empty. Returns the
+    /// processes that ended, and the names of those that had to be killed.
     ///
     /// # Errors
     /// Those of the system.
@@ -281,7 +281,7 @@ impl Supervisor {
         hurry: &mut dyn FnMut() -> bool,
     ) -> io::Result<(Vec<Ended>, Vec<String>)> {
         for process in self.living() {
-            // Whoever else may have stopped it: one that stands still cannot leave.
+            // Something else may have stopped it, and a stopped process cannot leave.
             self.signal(&process, Signal::SIGCONT)?;
             self.signal(&process, Signal::SIGTERM)?;
         }
@@ -309,7 +309,7 @@ impl Supervisor {
         Ok(ended)
     }
 
-    /// A peer may have started helpers, which share its group: they go too, and are reaped here as
+    /// A peer may have started helpers in its process group: they are ended too, and reaped here as
     /// orphans.
     fn empty_groups(&mut self) -> io::Result<()> {
         let ended: Vec<u32> = self
@@ -333,7 +333,7 @@ impl Process {
             match stdin.write(self.queue.as_slices().0) {
                 Ok(count) => drop(self.queue.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The reader is gone; its end will be noticed in this very turn.
+                // The reader is gone; this turn notices the end of its process.
                 Err(_) => {
                     self.queue.clear();
                     self.stdin = None;
@@ -345,11 +345,10 @@ impl Process {
 }
 
 impl Drop for Supervisor {
-    /// The last line of defence, for an error on the way: a run that is given up leaves nobody
-    /// behind.
+    /// The last line of defence after an error: an aborted run leaves no process behind.
     fn drop(&mut self) {
         for process in self.processes.values_mut().filter(|process| process.ended.is_none()) {
-            // Both can only fail because the process is gone already.
+            // Both can only fail because the process has ended already.
             let _ = killpg(group(process.child.id()), Signal::SIGKILL);
             let _ = process.child.wait();
         }
@@ -372,7 +371,7 @@ fn reap_orphans(group: Pid) -> io::Result<()> {
 
 /// The shortest pipe that Linux makes, in bytes.
 const PIPE_LEAST: i32 = 4_096;
-/// How often a child is looked after while there is nothing else to do.
+/// How often children are polled while there is nothing else to do.
 const POLL: Duration = Duration::from_millis(2);
-/// How long the kernel may take over a SIGKILL.
+/// How long the kernel may take for a SIGKILL.
 const KILL_GRACE: Duration = Duration::from_secs(5);

@@ -1,5 +1,4 @@
-//! The verdict on a run: pass, fail or unknown, with everything that led to it. `verdict.json` is
-//! this value.
+//! The verdict on a run: pass, fail or unknown, and its reasons. `verdict.json` is this value.
 
 use std::time::Duration;
 
@@ -14,17 +13,17 @@ use crate::expect::{Outcome as Fulfilled, title};
 use crate::scenario::diagnostic::{Source, Span};
 use crate::scenario::{Cell, Scenario};
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Everything expected happened, no promise was broken, and all of it was seen.
+    /// Every expectation was met, no promise was broken, and the evidence is complete.
     Pass,
-    /// Too little was seen to say.
+    /// The evidence does not suffice for a verdict.
     Unknown,
-    /// Something expected did not happen, or a promise was broken.
+    /// An expectation was missed, or a promise was broken.
     Fail,
-    /// Somebody stopped it.
+    /// The user stopped the run.
     Interrupted,
 }
 
@@ -52,39 +51,39 @@ impl Outcome {
     }
 }
 
-/// Whose fault it is that a run did not pass.
+/// The cause of a run that did not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// The product's.
+    /// The product.
     Product,
-    /// The bench's own.
+    /// The test bench.
     Harness,
-    /// The machine was too slow to tell.
+    /// The machine was too slow for a verdict.
     Machine,
 }
 
-/// One thing that went wrong.
+/// One failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// What should have been: an expectation, a promise, a step.
+    /// What was demanded: an expectation, a promise, a step.
     pub title: String,
-    /// What was.
+    /// What happened.
     pub words: String,
-    /// Line and column in the scenario, if it stands there.
+    /// The line in the scenario, if the demand is there.
     pub line: Option<usize>,
     /// The column.
     pub column: Option<usize>,
-    /// Lines of events or logs that show it.
+    /// Lines of events or logs that prove it.
     pub evidence: Vec<String>,
-    /// The commands that go step by step through what the peers behind the evidence did.
+    /// The commands that replay, step by step, the peers behind the evidence.
     pub replays: Vec<String>,
 }
 
-/// One expectation and what became of it.
+/// One expectation and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fulfilment {
-    /// What was looked for.
+    /// What was expected.
     pub title: String,
     /// Its line in the scenario.
     pub line: usize,
@@ -92,7 +91,7 @@ pub struct Fulfilment {
     pub met: bool,
 }
 
-/// One promise and what became of it.
+/// One promise and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PromiseKept {
     /// Its id.
@@ -108,13 +107,13 @@ pub struct PromiseKept {
 /// The verdict on a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    /// What it came to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whose fault it is, if it did not pass.
+    /// The cause, if it did not pass.
     pub class: Option<Class>,
     /// The scenario.
     pub scenario: String,
-    /// Which combination of the values of its `[matrix]`.
+    /// The cell of its `[matrix]`.
     pub matrix: Cell,
     /// Its file.
     pub file: String,
@@ -130,70 +129,70 @@ pub struct Verdict {
     pub took_ms: u64,
     /// What went wrong.
     pub failures: Vec<Failure>,
-    /// Why "pass" would say too much.
+    /// Why "pass" would claim too much.
     pub doubts: Vec<String>,
-    /// Promises that were broken and do not count here, with the reason.
+    /// Broken promises that do not count here, with the reason.
     pub excused: Vec<String>,
     /// Every expectation.
     pub expectations: Vec<Fulfilment>,
     /// Every promise.
     pub promises: Vec<PromiseKept>,
-    /// The longest that the orchestrator's own loop was late, in milliseconds.
+    /// The longest delay of the orchestrator's own loop, in milliseconds.
     pub worst_lag_ms: u64,
     /// The folder of the run.
     pub folder: String,
-    /// The command that runs it again.
+    /// The command that repeats the run.
     pub replay: String,
 }
 
-/// What a run is called: its scenario, and which combination of the matrix it is.
+/// The name of a run: its scenario and the cell of the matrix.
 #[must_use]
 pub fn case_name(scenario: &str, cell: &Cell) -> String {
     cell.iter().fold(scenario.to_owned(), |title, (name, value)| format!("{title} {name}={value}"))
 }
 
-/// All that a verdict is made of.
+/// The findings that a verdict is made of.
 #[derive(Debug)]
 pub struct Findings<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
     /// Its text.
     pub source: &'a Source,
-    /// Why the run was given up, if it was.
+    /// Why the run stopped early, if it did.
     pub halt: Option<&'a Halt>,
-    /// What became of the expectations, in the order of the file.
+    /// The outcomes of the expectations, in the order of the file.
     pub fulfilled: &'a [Fulfilled],
     /// The folder of the run.
     pub folder: &'a RunFolder,
-    /// The history, which the evidence of promises points into.
+    /// The history that the evidence of promises refers to.
     pub history: &'a History,
-    /// What the judge says.
+    /// The judgement.
     pub judgement: &'a Judgement,
     /// Processes that had to be killed at the end.
     pub stubborn: &'a [String],
     /// Processes that outlived the run.
     pub leaked: &'a [String],
-    /// The longest that the orchestrator's own loop was late.
+    /// The longest delay of the orchestrator's own loop.
     pub worst_lag: Duration,
 }
 
-/// The part of a verdict that is reasoning.
+/// The reasons of a verdict.
 #[derive(Debug)]
 pub struct Reasoning {
-    /// What it came to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whose fault it is.
+    /// The cause.
     pub class: Option<Class>,
-    /// What went wrong.
+    /// The failures.
     pub failures: Vec<Failure>,
-    /// Why "pass" would say too much.
+    /// Why "pass" would claim too much.
     pub doubts: Vec<String>,
-    /// Promises that were broken and do not count here.
+    /// Broken promises that do not count here.
     pub excused: Vec<String>,
 }
 
 impl Findings<'_> {
-    /// Weighs everything: what went wrong first, then what is in doubt.
+    /// Weighs the findings: failures first, then doubts.
     #[must_use]
     pub fn weigh(&self) -> Reasoning {
         let mut failures = Vec::new();
@@ -250,8 +249,7 @@ impl Findings<'_> {
             (_, true, false) => Outcome::Unknown,
             (_, true, true) => Outcome::Pass,
         };
-        // A machine that stood still for half a time-out makes peers suspect each other with good
-        // reason.
+        // On a machine that stalled for half a time-out, peers suspect each other with good reason.
         if class == Class::Product
             && self.worst_lag > self.scenario.cluster.knobs.heartbeat_timeout / 2
         {
@@ -261,7 +259,7 @@ impl Findings<'_> {
         Reasoning { outcome, class, failures, doubts, excused }
     }
 
-    /// Each breach of a promise, and the promises whose breaches do not count here.
+    /// All breaches of promises that count, and those that do not count here.
     fn broken_promises(&self) -> (Vec<Failure>, Vec<String>) {
         let (mut failures, mut excused) = (Vec::new(), Vec::new());
         for finding in self.judgement.broken() {
@@ -321,7 +319,7 @@ impl Findings<'_> {
         self.scenario.expectations.iter().zip(self.fulfilled).map(told).collect()
     }
 
-    /// Every promise and what became of it.
+    /// Every promise and its outcome.
     #[must_use]
     pub fn promises(&self) -> Vec<PromiseKept> {
         let told = |finding: &promises::judge::Finding| PromiseKept {

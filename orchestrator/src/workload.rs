@@ -1,5 +1,5 @@
-//! Readings for the peers to publish: a steady flow, and bursts. Each is a line on a peer's stdin,
-//! and what counts as published is what the peer says it published.
+//! Readings for the peers to publish: a steady flow, and bursts. Each is a line on a peer's stdin;
+//! a reading counts as published only when the peer's event says so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use protocol::time::Time;
 
 use crate::clock;
 
-/// Where readings come from.
+/// The source of readings.
 #[derive(Debug, Default)]
 pub struct Readings {
-    /// When each process gets its next reading of the flow, and how many it got from here in its
+    /// When each process gets its next reading of the flow, and how many readings it got in its
     /// present life.
     taps: BTreeMap<String, Tap>,
-    /// Numbers the readings of the run, so that no two are alike.
+    /// Numbers the readings of the run, so that no two are equal.
     count: u64,
 }
 
 #[derive(Debug, Default)]
 struct Tap {
-    /// None while it is not part of the flow.
+    /// None while the process is not part of the flow.
     next: Option<Time>,
     fed: u64,
 }
 
 impl Readings {
-    /// Lets the flow reach exactly these processes; those that it reached before keep their pace.
+    /// Directs the flow to exactly these processes; those already in it keep their pace.
     pub fn flow_to(&mut self, processes: &[String], now: Time) {
         for (process, tap) in &mut self.taps {
             if !processes.contains(process) {
@@ -43,14 +43,14 @@ impl Readings {
         let mut due = Vec::new();
         for (process, tap) in &mut self.taps {
             let Some(next) = tap.next.filter(|next| *next <= now) else { continue };
-            // Late turns are not made up for with a burst: that would be another workload.
+            // Missed readings are not made up for with a burst: that would be another workload.
             tap.next = Some((next + interval).max(now));
             due.push(process.clone());
         }
         due
     }
 
-    /// One more reading for a process, as the line that a sensor would write; at least `size` bytes
+    /// The next reading of a process, as the line that a sensor would write; at least `size` bytes
     /// long.
     pub fn reading(&mut self, process: &str, size: u64) -> String {
         self.count += 1;
@@ -63,18 +63,18 @@ impl Readings {
         line
     }
 
-    /// Notes that a process was given a reading.
+    /// Counts a reading given to a process.
     pub fn fed(&mut self, process: &str) {
         self.taps.entry(process.to_owned()).or_default().fed += 1;
     }
 
-    /// How many readings a process was given in its present life.
+    /// How many readings a process got in its present life.
     #[must_use]
     pub fn given(&self, process: &str) -> u64 {
         self.taps.get(process).map_or(0, |tap| tap.fed)
     }
 
-    /// A new life of a process begins: what its predecessor was given is gone.
+    /// A new life of a process begins: readings given to its predecessor do not count.
     pub fn reborn(&mut self, process: &str) {
         self.taps.remove(process);
     }

@@ -1,5 +1,5 @@
-//! Where a scenario runs. The engine speaks to this trait only; what a kill or a moment of time is,
-//! the world knows.
+//! The world that a scenario runs in. The engine uses only this trait; each world decides how a
+//! kill or the passing of time works there.
 //!
 //! [`crate::processes`] is the world of real peers on loopback.
 
@@ -16,7 +16,7 @@ use protocol::time::Time;
 use crate::holdings::Holdings;
 use crate::scenario::{Disk, Wall};
 
-/// Why a world could not do what it was asked for: not the product's fault.
+/// Why a world could not do something: never the product's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
     /// The system refused.
@@ -27,7 +27,7 @@ pub enum WorldError {
         /// The system's words.
         source: std::io::Error,
     },
-    /// This world cannot do that at all.
+    /// This world has no means for it.
     #[error("this world cannot do `{what}`")]
     Impossible {
         /// What was asked for.
@@ -35,17 +35,17 @@ pub enum WorldError {
     },
 }
 
-/// Something that is wrong with the network until it is mended.
+/// A network fault, in force until it is mended.
 #[derive(Clone, Debug)]
 pub enum Wrong {
-    /// Nothing of some sort passes over some links.
+    /// Some links pass no frames of some kind.
     Cut {
         /// Which links.
         table: LinkSet,
         /// Which frames.
         traffic: Traffic,
     },
-    /// Some links are bad.
+    /// Some links are degraded.
     Bad {
         /// Which links.
         table: LinkSet,
@@ -60,7 +60,7 @@ pub enum Wrong {
         who: Vec<String>,
         /// Which.
         name: String,
-        /// What becomes of it.
+        /// The change.
         change: Change,
     },
     /// The folder of a peer is full, or gone.
@@ -79,7 +79,7 @@ pub enum Wrong {
     },
 }
 
-/// Something that was seen.
+/// An observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// A process reported an event.
@@ -113,7 +113,7 @@ pub enum Seen {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
-    /// A line of an event file that cannot be read: lost evidence.
+    /// An unreadable line of an event file: lost evidence.
     Unreadable {
         /// The name of the process.
         process: String,
@@ -122,34 +122,34 @@ pub enum Seen {
     },
 }
 
-/// Where a scenario runs.
+/// The world that a scenario runs in.
 pub trait World {
     /// Its name: `processes`, `simulator`.
     fn name(&self) -> &'static str;
 
-    /// What time it is there.
+    /// The current time of the world.
     fn now(&self) -> Time;
 
-    /// Starts a process; returns its process id, 0 where there is none.
+    /// Starts a process; returns its pid, or 0 in a world without pids.
     ///
     /// # Errors
     /// If it cannot be started.
     fn start(&mut self, process: &str, peer: &PeerId) -> Result<u32, WorldError>;
 
-    /// Makes a process forget what it kept, its port included.
+    /// Wipes the data of a process, its port included.
     ///
     /// # Errors
     /// If that cannot be done.
     fn wipe(&mut self, process: &str) -> Result<(), WorldError>;
 
-    /// Does something to processes, to all of them at once, and waits until it is seen to have
-    /// worked; false if that was not seen at every one.
+    /// Injects a fault into processes, all at once, and waits for its effect; false if the effect
+    /// was not seen at every process.
     ///
     /// # Errors
     /// If it cannot be done.
     fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError>;
 
-    /// Has something be wrong with the network, under a name.
+    /// Puts a network fault in force, under a name.
     ///
     /// # Errors
     /// If it cannot be done, or this world has no network of its own.
@@ -158,7 +158,7 @@ pub trait World {
         Err(WorldError::Impossible { what: name.to_owned() })
     }
 
-    /// What was wrong under that name is over.
+    /// Ends the network fault of that name.
     ///
     /// # Errors
     /// If it cannot be undone.
@@ -166,7 +166,7 @@ pub trait World {
         Err(WorldError::Impossible { what: name.to_owned() })
     }
 
-    /// The last frames of the network as a file, where there are any.
+    /// The last frames of the network as a file, if there are any.
     fn capture(&self) -> Option<Vec<u8>> {
         None
     }
@@ -177,33 +177,33 @@ pub trait World {
     /// How many bytes of readings the process has not taken yet.
     fn backlog(&self, process: &str) -> usize;
 
-    /// The process id of a process and what it holds; none if it does not run, or where processes
-    /// hold nothing.
+    /// The pid and the resources of a process; none if it does not run, or in a world without
+    /// resources.
     fn holdings(&self, process: &str) -> Option<(u32, Holdings)>;
 
-    /// The names of those that run, paused ones included.
+    /// The names of the running processes, paused ones included.
     fn living(&self) -> Vec<String>;
 
-    /// How long the human log of each process is just now.
+    /// The current length of each process's human log.
     fn marks(&self) -> Vec<(String, u64)>;
 
-    /// Lets so much time pass, and looks at nothing meanwhile.
+    /// Lets this much time pass, without observing anything.
     fn pass(&mut self, span: Duration);
 
-    /// Lets a little time pass and appends what was seen.
+    /// Lets a little time pass and appends the observations.
     ///
     /// # Errors
     /// If the world cannot be observed any more.
     fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError>;
 
-    /// Writes down what was done, as part of the history.
+    /// Records an act as part of the history.
     ///
     /// # Errors
     /// If it cannot be written.
     fn record(&mut self, event: &WorldEvent) -> Result<(), WorldError>;
 
-    /// Ends everything, the gentle way until `hurry` says otherwise, and appends what was seen
-    /// until then. Returns who had to be killed.
+    /// Ends all processes, gently until `hurry` says otherwise, and appends the observations until
+    /// then. Returns the names of those that had to be killed.
     ///
     /// # Errors
     /// If it cannot be ended.

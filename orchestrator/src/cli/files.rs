@@ -1,4 +1,4 @@
-//! The scenario files that a command is for: found, read, and their mistakes told.
+//! The scenario files of a command: finds them, reads them, and reports their mistakes.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) struct Files {
     pub(super) skip_tag: Vec<String>,
 }
 
-/// A scenario that can be run, with the cell of the matrix that made it.
+/// A scenario that can be run, and the matrix cell that it comes from.
 pub(super) struct Loaded {
     pub(super) source: Source,
     pub(super) cell: Cell,
@@ -33,7 +33,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// In which worlds it runs, and why not in the others.
+    /// The worlds it runs in, and why it does not run in the others.
     fn worlds(&self) -> String {
         let path = self.source.path.display();
         match self.scenario.needs_hosts.first() {
@@ -46,7 +46,7 @@ impl Loaded {
         }
     }
 
-    /// Where it runs if this world was asked for; else why it cannot.
+    /// The world it runs in if this one was asked for; otherwise why it cannot.
     pub(super) fn place(&self, asked: Option<Place>) -> Result<Place, String> {
         match (asked, self.scenario.needs_hosts.is_empty()) {
             (Some(Place::Processes), false) => Err(self.worlds()),
@@ -80,7 +80,8 @@ impl Files {
         Ok(paths)
     }
 
-    /// Everything that was asked for; the mistakes of all files are told before any is refused.
+    /// Loads all files that were asked for; the mistakes of every file are reported before the
+    /// command fails.
     pub(super) fn load(&self, profile: Option<Profile>) -> Result<Vec<Loaded>, Failure> {
         let mut loaded = Vec::new();
         let (mut errors, mut bad) = (0, Vec::new());
@@ -141,7 +142,7 @@ impl Files {
     }
 }
 
-/// Reads one file and tells its mistakes; the number of errors if there are any.
+/// Reads one file and reports its mistakes; returns the number of errors if there are any.
 fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usize>, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
@@ -162,7 +163,7 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
             }
         }
     }
-    // Cells of one matrix mostly share their mistakes.
+    // The cells of one matrix mostly share their mistakes.
     let mut told: Vec<Diagnostic> = Vec::new();
     for one in found {
         if !told.contains(&one) {

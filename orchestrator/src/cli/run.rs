@@ -1,4 +1,4 @@
-//! `run`: one case after the other, each judged, and the worst is the command's own outcome.
+//! `run`: runs one case after the other and judges each; the worst verdict is the exit code.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -91,11 +91,11 @@ impl Run {
         }
         let printer = Printer::start().map_err(Failure::Outputs)?;
         let runner = self.runner(&printer)?;
-        // Not before the namespaces are there: a process that gets rights of its own loses this
-        // wish.
+        // Only after the namespaces exist: a process that gains privileges loses its parent-death
+        // signal.
         if let Some(parent) = self.die_with {
             set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
-            // It may have ended before the kernel knew that it matters.
+            // The parent may have ended before the kernel registered the signal.
             if getppid().as_raw() != parent {
                 return Ok(exit::INTERRUPTED);
             }
@@ -142,7 +142,7 @@ impl Run {
         Ok(runner)
     }
 
-    /// Runs everything, and tells what came of it.
+    /// Runs all cases and reports their verdicts.
     fn judge(
         &self,
         loaded: &[Loaded],
@@ -162,7 +162,7 @@ impl Run {
         'all: for one in loaded {
             let Loaded { source, cell, scenario } = one;
             let place = one.place(asked).unwrap_or(Place::Processes);
-            // A seed that was given means one run, the one it replays.
+            // A given seed means one run: the one to replay.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
                 let request = RunRequest {
@@ -197,10 +197,10 @@ impl Run {
     }
 }
 
-/// Leaves out what cannot run here, and says why; how many that are.
+/// Removes the scenarios that cannot run here and reports why; returns their number.
 fn leave_out(loaded: &mut Vec<Loaded>, asked: Option<Place>) -> usize {
     let all = loaded.len();
-    // Once, and before there is any thread.
+    // Once, and before the first thread starts.
     let missing = loaded
         .iter()
         .any(|one| one.place(asked) == Ok(Place::Hosts))
@@ -225,7 +225,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Different each time, and short enough to be typed.
+/// Different each time, and short enough to type.
 fn drawn_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();

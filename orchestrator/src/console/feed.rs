@@ -1,22 +1,23 @@
-//! What the group hands over, one row a reading however many peers deliver it, and how many of them
-//! have it.
+//! The readings that the group delivers: one row per reading, with the number of peers that
+//! delivered it.
 //!
-//! A row is due as soon as everybody has the reading, and after a moment in any case: a peer that
-//! stands still must not hide what the others do. Rows come by their numbers.
+//! A row is shown as soon as every live process has the reading, or after a short time: a paused
+//! peer must not hide the deliveries of the others. Rows appear in the order of their sequence
+//! numbers.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
-/// Readings that were seen at somebody's and are not told yet.
+/// Readings that some process delivered and that are not shown yet.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     waiting: BTreeMap<Key, Waiting>,
-    /// What was told already: whoever delivers it late adds nothing.
+    /// Readings already shown; a late delivery adds no row.
     told: HashSet<Key>,
     oldest: VecDeque<Key>,
 }
 
-/// The number alone would not do: while a group is parted, both sides hand it out.
+/// The sequence number alone is ambiguous: during a partition both sides assign it.
 type Key = (u64, String);
 
 #[derive(Debug)]
@@ -25,7 +26,7 @@ struct Waiting {
     holders: BTreeSet<String>,
 }
 
-/// A reading to be told.
+/// A reading to show.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReadingLine {
     /// When the first peer delivered it.
@@ -34,14 +35,14 @@ pub(super) struct ReadingLine {
     pub(super) seq: u64,
     /// Its text.
     pub(super) text: String,
-    /// How many of those that live have it.
+    /// How many of the live processes have it.
     pub(super) have: usize,
-    /// How many live.
+    /// How many processes are live.
     pub(super) live: usize,
 }
 
 impl Feed {
-    /// A line of a process's log was read; anything but a delivery is left alone.
+    /// Takes a line of a process's log; ignores lines that are no delivery.
     pub(super) fn saw(&mut self, process: &str, line: &str, at: Duration) {
         let Some(key) = delivery(line).filter(|key| !self.told.contains(key)) else { return };
         let waiting = self
@@ -51,7 +52,7 @@ impl Feed {
         waiting.holders.insert(process.to_owned());
     }
 
-    /// What is to be told now, to whom `live` is everybody.
+    /// The rows to show now, where `live` are the processes that count.
     pub(super) fn due(&mut self, now: Duration, live: &[String]) -> Vec<ReadingLine> {
         let mut rows = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
@@ -65,7 +66,7 @@ impl Feed {
         rows
     }
 
-    /// Everything that is left, because there will be no more.
+    /// All rows left, because no more deliveries come.
     pub(super) fn rest(&mut self, live: &[String]) -> Vec<ReadingLine> {
         std::mem::take(&mut self.waiting)
             .into_iter()
@@ -93,10 +94,10 @@ fn delivery(line: &str) -> Option<Key> {
     Some((number.parse().ok()?, text.to_owned()))
 }
 
-/// How long a reading waits for the last peer to have it.
+/// How long a reading waits for the last process to have it.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How many told readings are remembered: more than a peer that stood still for minutes has to
-/// catch up with.
+/// How many shown readings are remembered: more than a peer has to catch up with after a pause of
+/// minutes.
 const TOLD_MAX: usize = 4_096;
 
 #[cfg(test)]
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(feed.due(ms(250), &all), [row(0, 1, "a", 1, 2)]);
         feed.saw("p2", &line(1, "a"), ms(900));
         assert_eq!(feed.due(ms(9_000), &all), []);
-        // Another reading under the same number is another reading.
+        // A different reading with the same number is another row.
         feed.saw("p2", &line(1, "other"), ms(900));
         assert_eq!(feed.rest(&all), [row(900, 1, "other", 1, 2)]);
     }

@@ -1,5 +1,5 @@
-//! A reading at a glance: who measured, and its fields as a person says them. The whole of it is in
-//! the logs.
+//! The short form of a reading: the sensor and its fields in readable units. The logs hold the full
+//! text.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ pub(super) fn glance(text: &str) -> String {
         return text.to_owned();
     };
     let mut words = sensor.to_owned();
-    // The first part is the time, which the row has already.
+    // The first part is the time, which the row shows already.
     for field in fields.split('|').skip(1) {
         match field.split_once('=') {
-            // What never changes is no news.
+            // Constant fields are left out.
             Some((name, _)) if name.contains("_total_") => {}
             Some((name, value)) => {
                 write!(words, "  {}", said(name, value)).expect("writing to a String cannot fail")

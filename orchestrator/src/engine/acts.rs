@@ -1,5 +1,5 @@
-//! What is done to processes, and to whom: choices are made when the step is done, every act is
-//! written down as ground truth, and a pause that lasts ends by itself.
+//! Faults injected into processes. Targets are chosen when the step runs, every fault is recorded
+//! as ground truth, and a lasting pause ends by itself.
 
 use promises::fault::{Fault, Identity};
 use promises::selector::Draw;
@@ -19,7 +19,7 @@ pub(super) struct Pause {
 }
 
 impl Engine<'_> {
-    /// Does something to all that a target means; returns who that was.
+    /// Injects a fault into all processes of a target; returns their names.
     pub(super) fn fault(
         &mut self,
         step: &Step,
@@ -46,9 +46,9 @@ impl Engine<'_> {
         self.signal(id, who, fault)
     }
 
-    /// Does it, and writes it down.
+    /// Sends the signal of a fault and records it.
     pub(super) fn signal(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
-        // The moment before the act, since the peers may react before it is confirmed.
+        // The moment before the signal, because the peers may react before its effect is confirmed.
         let t = self.world.now();
         if !who.is_empty() {
             let confirmed = self.world.act(fault, who)?;
@@ -84,7 +84,7 @@ impl Engine<'_> {
         self.return_of(step, &who, identity)
     }
 
-    /// Starts those again that are gone, or about to be.
+    /// Restarts processes that have ended or are about to.
     pub(super) fn return_of(
         &mut self,
         step: &Step,
@@ -120,7 +120,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Whom a target means just now; `running` leaves out nobody, but does not accept the dead.
+    /// The processes that a target denotes now; `running` keeps every process, but accepts no dead
+    /// one.
     pub(super) fn choose(
         &mut self,
         step: &Step,
@@ -173,21 +174,21 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Ends a step that lasted, if it has an id.
+    /// Ends a lasting step, if it has an id.
     pub(super) fn close_if_named(&mut self, occurrence: Option<usize>) -> Result<(), Halt> {
         let Some(at) = occurrence else { return Ok(()) };
         let id = self.observed.occurrences[at].step.clone();
         self.close(&id, at)
     }
 
-    /// The end of the file heals everything.
+    /// The end of the file resumes every paused process.
     pub(super) fn end_pauses(&mut self) -> Result<(), Halt> {
         let of_pauses = self.pauses.iter().map(|pause| pause.ends);
         let of_starvations = self.starvations.iter().filter_map(|starvation| starvation.ends);
         if let Some(last) = of_pauses.chain(of_starvations).chain(self.last_mend()).max() {
             self.wait_for_time(last)?;
         }
-        // A wait that is over does not turn once more.
+        // The wait is over before the next turn.
         let now = self.world.now();
         self.end_due_pauses(now)?;
         self.mend_rest()?;

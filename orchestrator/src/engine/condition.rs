@@ -1,5 +1,5 @@
-//! What a step can wait for, and the waiting itself: every wait goes through the engine's turn, has
-//! a limit, and says what was missing when that is over.
+//! The conditions that a step can wait for, and the wait itself. Every wait runs the engine's
+//! turns, has a limit, and reports what was missing when the limit is reached.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Gives a name to those at whom something was seen so often.
+    /// Binds a name to the processes that showed something often enough.
     fn bind_seen(
         &mut self,
         bind: &str,
@@ -79,9 +79,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// The search behind a condition that waits for an event or a line. It sees what came since the
-    /// last step that did something began: the answer to a kill is often there before the wait for
-    /// it starts.
+    /// The search behind a condition that waits for an event or a line. It starts at the last act:
+    /// the answer to a kill often arrives before the wait for it starts.
     pub(super) fn search(&self, condition: &Condition) -> Option<Search> {
         let what = match condition {
             Condition::Event { pattern, .. } => What::Event(pattern.clone()),
@@ -91,7 +90,7 @@ impl Engine<'_> {
         Some(Search::new(&what, &self.bindings, self.last_act.clone()))
     }
 
-    /// Whether a condition is met; else what is missing.
+    /// Whether a condition holds; otherwise what is missing.
     pub(super) fn holds(
         &self,
         condition: &Condition,
@@ -187,7 +186,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Whether every reading that was given to a living peer has been delivered by all of them.
+    /// Whether every reading given to a live peer was delivered by all of them.
     pub(super) fn drained(&self) -> Result<(), String> {
         let moving = self.observed.moving();
         for process in &moving {
@@ -215,8 +214,7 @@ impl Engine<'_> {
         )
     }
 
-    /// What is given to a wait that says nothing itself: bounds liveness generously, in units of
-    /// the profile.
+    /// The limit of a wait that sets none: a generous bound for liveness, in units of the profile.
     pub(super) fn default_limit(&self) -> Duration {
         let knobs = &self.scenario.cluster.knobs;
         let round = knobs.heartbeat_timeout
@@ -249,8 +247,8 @@ impl Engine<'_> {
         })
     }
 
-    /// Lets turns pass until a check is met; the inner error says what was missing when the time
-    /// was over.
+    /// Runs turns until a check succeeds; the inner error says what was missing when the limit was
+    /// reached.
     pub(super) fn wait_until(
         &mut self,
         limit: Duration,

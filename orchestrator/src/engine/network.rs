@@ -1,6 +1,6 @@
-//! What is done to the network, and its end: each fault is written down with the directed pairs
-//! that it concerns, lasts until its time is over or a step heals it, and the end of the file heals
-//! the rest.
+//! Faults of the network and their ends. Each fault is recorded with the directed pairs that it
+//! affects. It lasts until its time is over or a step heals it, and the end of the file heals the
+//! rest.
 
 use std::collections::BTreeSet;
 
@@ -19,16 +19,16 @@ use crate::scenario::{
 };
 use crate::world::Wrong;
 
-/// A fault of the network that is in force.
+/// A network fault in force.
 #[derive(Debug)]
 pub(super) struct Lasting {
-    /// Its name, the same in the history and in the world.
+    /// Its name in the history and in the world.
     name: String,
     ends: Option<Time>,
     occurrence: Option<usize>,
-    /// Whether the end of the file ends it, too; a host that has moved stays where it is.
+    /// Whether the end of the file ends it, too; a host that has moved keeps its new address.
     heals: bool,
-    /// Whether it is over already, and only felt: nothing is undone.
+    /// Whether the fault is over and only its effect lasts: there is nothing to undo.
     is_felt: bool,
 }
 
@@ -60,7 +60,7 @@ impl Engine<'_> {
         self.go_wrong(step, (fault, who), Wrong::Cut { table, traffic }, occurrence, true)
     }
 
-    /// Makes links bad.
+    /// Degrades links.
     pub(super) fn bad_link(
         &mut self,
         step: &Step,
@@ -133,7 +133,7 @@ impl Engine<'_> {
             | Change::FirstAddress
             | Change::Up
             | Change::Carrier => {
-                // What was broken by it is felt for a while, and that is all.
+                // The broken connections are felt for a while; nothing else is affected.
                 let moved = Fault::Host { hurt: Hurt::Address };
                 self.go_wrong(step, (moved, who), wrong, None, false)?;
                 let ends = self.world.now() + FELT * self.scenario.cluster.knobs.heartbeat_timeout;
@@ -178,7 +178,7 @@ impl Engine<'_> {
         self.go_wrong(step, (Fault::Host { hurt: Hurt::Disk }, who), wrong, occurrence, true)
     }
 
-    /// Ends faults of the network.
+    /// Ends network faults.
     pub(super) fn heal(&mut self, healing: &Healing) -> Result<(), Halt> {
         let over: Vec<usize> = (0..self.lasting.len())
             .filter(|at| match healing {
@@ -189,7 +189,7 @@ impl Engine<'_> {
         over.into_iter().rev().try_for_each(|at| self.mend(at))
     }
 
-    /// Ends those whose time is over.
+    /// Ends the faults whose time is over.
     pub(super) fn mend_due(&mut self, now: Time) -> Result<(), Halt> {
         while let Some(at) =
             self.lasting.iter().position(|lasting| lasting.ends.is_some_and(|ends| ends <= now))
@@ -199,12 +199,12 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// When the last one that ends by itself does.
+    /// When the last fault that ends by itself is over.
     pub(super) fn last_mend(&self) -> Option<Time> {
         self.lasting.iter().filter_map(|lasting| lasting.ends).max()
     }
 
-    /// The end of the file heals what is left.
+    /// The end of the file heals the remaining faults.
     pub(super) fn mend_rest(&mut self) -> Result<(), Halt> {
         while let Some(at) = self.lasting.iter().position(|lasting| lasting.heals) {
             self.mend(at)?;
@@ -232,11 +232,11 @@ impl Engine<'_> {
         heals: bool,
     ) -> Result<(), Halt> {
         let name = name_of(step);
-        // A fault that is put in force again begins anew.
+        // A fault that is put in force again starts anew.
         if let Some(at) = self.lasting.iter().position(|lasting| lasting.name == name) {
             self.mend(at)?;
         }
-        // The moment before, since the peers may react before it is written down.
+        // The moment before the change, because the peers may react before it is recorded.
         let t = self.world.now();
         self.console.act(&format!("{name}: {fault}"), t.since(self.began));
         self.world.go_wrong(&name, &wrong)?;
@@ -255,8 +255,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// The hosts of those that a target means. Names are taken as they are: a host is there before
-    /// its peer.
+    /// The hosts of the processes that a target denotes. Names are used directly: a host exists
+    /// before its peer starts.
     fn hosts_meant(&mut self, step: &Step, target: &Target) -> Result<Vec<String>, Halt> {
         let is_plain = match &target.who.value {
             Selector::Named(_) | Selector::All => true,
@@ -275,7 +275,7 @@ impl Engine<'_> {
         Ok(who)
     }
 
-    /// All processes of the run, in the order of their names.
+    /// All processes of the run, sorted by name.
     fn everybody(&self) -> Vec<String> {
         self.scenario
             .cluster
@@ -288,7 +288,7 @@ impl Engine<'_> {
             .collect()
     }
 
-    /// The processes that a selector means, running or not; `all` means all there are.
+    /// The processes that a selector denotes, running or not; `all` means every process.
     fn all_of(
         &self,
         step: &Step,
@@ -394,7 +394,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Those that reach fewer than half of all there are both ways, themselves included.
+    /// The processes that reach fewer than half of all processes both ways, themselves included.
     fn minority(&self, table: &LinkSet) -> Vec<String> {
         let everybody = self.everybody();
         let reached = |one: &String| {
@@ -407,7 +407,7 @@ impl Engine<'_> {
     }
 }
 
-/// These and all others, both ways.
+/// The links between these processes and all others, both ways.
 fn isolating(who: &[String], everybody: &[String]) -> LinkSet {
     let others = || everybody.iter().filter(|other| !who.contains(other));
     LinkSet::directed(who.iter().flat_map(|one| {
@@ -415,7 +415,7 @@ fn isolating(who: &[String], everybody: &[String]) -> LinkSet {
     }))
 }
 
-/// Everybody in a table, in order.
+/// All processes in a set of links, sorted.
 fn named_in(table: &LinkSet) -> Vec<String> {
     table
         .links()
@@ -425,7 +425,7 @@ fn named_in(table: &LinkSet) -> Vec<String> {
         .collect()
 }
 
-/// For how many times `heartbeat_timeout` others may feel that a host has moved.
+/// For how many times `heartbeat_timeout` other peers may be affected by a host that has moved.
 const FELT: u32 = 4;
-/// All of them, in thousandths.
+/// All frames, in thousandths.
 const ALL: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! The end of a run: expectations that are still open, and a group that has to come to rest.
+//! The end of a run: waits for open expectations, then for the group to come to rest.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::{Engine, Halt};
 use crate::expect::{Outcome, shown};
 
 impl Engine<'_> {
-    /// Everything is healed; the group has to become one, and what it publishes then has to reach
-    /// everybody.
+    /// Heals everything; then the group has to become one, and new readings have to reach every
+    /// peer.
     pub(super) fn settle(&mut self) -> Result<bool, Halt> {
         if self.observed.moving().is_empty() {
             return Ok(false);
@@ -44,8 +44,7 @@ impl Engine<'_> {
             if pending == 0 {
                 return Ok(());
             }
-            // Looking through a whole history is not free; a few dozen times a second is often
-            // enough.
+            // A search through the whole history is expensive; a few dozen per second are enough.
             self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| {
                 Err(String::new())
             })?
@@ -54,5 +53,5 @@ impl Engine<'_> {
     }
 }
 
-/// How often open expectations are looked at.
+/// How often open expectations are examined.
 const EXAMINE_INTERVAL: Duration = Duration::from_millis(30);

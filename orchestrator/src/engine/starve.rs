@@ -1,9 +1,8 @@
-//! Gives a process a share of its time only: it is stopped and goes on in turns, which is what a
-//! machine that is too slow looks like from outside. Every turn is written down as the pause that
-//! it is, so the judge knows all of it.
+//! Gives a process only a share of its time: SIGSTOP and SIGCONT alternate, which looks from
+//! outside like a machine that is too slow. Every pause is recorded, so the judge knows all of
+//! them.
 //!
-//! Unlike a peer that was told to stand still, one that starves counts as one that moves: it has to
-//! keep up.
+//! Unlike a paused peer, a starving peer counts as running: it has to keep up.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::scenario::{Step, Target};
 #[derive(Debug)]
 pub(super) struct Starvation {
     who: Vec<String>,
-    /// How long they stand still, and how long they run then.
+    /// How long they are stopped, and how long they run then.
     still: Duration,
     runs: Duration,
     stands: bool,
@@ -29,7 +28,7 @@ pub(super) struct Starvation {
 }
 
 impl Engine<'_> {
-    /// Begins it.
+    /// Begins a starvation.
     pub(super) fn starve(
         &mut self,
         step: &Step,
@@ -55,11 +54,11 @@ impl Engine<'_> {
             occurrence,
         };
         self.starvations.push(starvation);
-        // At once, so that the next step finds those that nothing was done to without them.
+        // At once, so that the next step chooses among processes without a fault first.
         self.go_on_starving(now)
     }
 
-    /// Stops and continues whose turn it is, and ends what is over.
+    /// Stops and resumes the processes whose turn it is, and ends starvations whose time is over.
     pub(super) fn go_on_starving(&mut self, now: Time) -> Result<(), Halt> {
         let mut at = 0;
         while at < self.starvations.len() {
@@ -73,8 +72,7 @@ impl Engine<'_> {
                 continue;
             }
             starvation.stands = !starvation.stands;
-            // Counted from now: a late turn makes the period longer, and the share stays what it
-            // is.
+            // Counted from now: a late turn lengthens the period and keeps the share.
             starvation.next =
                 now + if starvation.stands { starvation.still } else { starvation.runs };
             let (fault, id) = (
@@ -83,7 +81,7 @@ impl Engine<'_> {
             );
             let (who, stands, runs) = (starvation.who.clone(), starvation.stands, starvation.runs);
             self.act_on_living(&id, &who, &fault)?;
-            // A short time to run is over before this loop would look again, if it has much to
+            // A short running time would be over before this loop comes back, if it has much to
             // read.
             if !stands && runs <= AT_ONCE {
                 self.world.pass(runs);
@@ -96,7 +94,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Lets somebody whom a step touches have all of its time again.
+    /// Ends the starvation of processes that a step touches.
     pub(super) fn feed_again(&mut self, who: &[String]) -> Result<(), Halt> {
         for starvation in &mut self.starvations {
             starvation.who.retain(|name| !who.contains(name));
@@ -118,7 +116,7 @@ impl Engine<'_> {
         self.close_if_named(occurrence)
     }
 
-    /// One turn, which is not told to people: there are many.
+    /// One turn, which is not shown on the console because there are many.
     fn act_on_living(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
         let living = self.world.living();
         let who: Vec<String> = who.iter().filter(|name| living.contains(name)).cloned().collect();
@@ -126,5 +124,5 @@ impl Engine<'_> {
     }
 }
 
-/// The longest time to run that is waited for and not looked after with everything else.
+/// The longest running time that is waited out here instead of in the loop.
 const AT_ONCE: Duration = Duration::from_millis(20);

@@ -1,5 +1,5 @@
-//! A storm: faults drawn one after the other until its time is over; then whoever is down comes
-//! back.
+//! A storm: draws one fault after the other until its time is over; then every dead process
+//! restarts.
 
 use promises::fault::{Fault, Identity};
 use promises::selector::Draw;
@@ -12,7 +12,7 @@ use crate::scenario::span_of_time::SpanOfTime;
 use crate::scenario::{Gust, Step, Storm};
 
 impl Engine<'_> {
-    /// Lets a storm blow until `ends`.
+    /// Runs a storm until `ends`.
     pub(super) fn storm(&mut self, step: &Step, storm: &Storm, ends: Time) -> Result<(), Halt> {
         loop {
             let next = self.world.now() + self.drawn_between(&storm.every, "every");
@@ -29,12 +29,12 @@ impl Engine<'_> {
             .filter(|pause| pause.fault == own)
             .for_each(|pause| pause.ends = now);
         self.end_due_pauses(now)?;
-        // Whoever was told to leave has not necessarily left.
+        // A process that was asked to leave may still run.
         let away = self.away();
         self.return_of(step, &away, Identity::Same)
     }
 
-    /// Draws one fault, and does it.
+    /// Draws one fault and injects it.
     fn gust(&mut self, step: &Step, storm: &Storm) -> Result<(), Halt> {
         let away = self.away();
         let paused: Vec<String> = self.pauses.iter().flat_map(|pause| pause.who.clone()).collect();
@@ -50,7 +50,7 @@ impl Engine<'_> {
             .who
             .value
             .resolve(&self.observed.standing, &self.bindings, draw)
-            // Nobody who fits just now is no mishap in a storm.
+            // In a storm, a selector that matches no process is no error.
             .unwrap_or_default()
             .into_iter()
             .filter(|name| living.contains(name) && !away.contains(name) && !paused.contains(name))
@@ -80,7 +80,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Those that this run has ended and not started again.
+    /// The processes that this run has ended and not restarted.
     fn away(&self) -> Vec<String> {
         self.roster.iter().filter(|(_, one)| one.ending).map(|(name, _)| name.clone()).collect()
     }
@@ -103,7 +103,7 @@ impl Engine<'_> {
     }
 }
 
-/// One of them, in proportion to their weights; none if there are none.
+/// Draws one of them, in proportion to their weights; none if there are none.
 fn drawn_of(weights: &[(Gust, u64)], seed: u64, counter: u64) -> Option<Gust> {
     let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
     if total == 0 {

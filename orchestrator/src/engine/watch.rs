@@ -1,12 +1,12 @@
-//! Keeps an eye on the bench itself, which may run late, and on what the peers hold.
+//! Observes the test bench itself, whose loop may run late, and the resources of the peers.
 //!
-//! A lag of more than a quarter of a heartbeat is written into the history and puts nothing in
-//! doubt by itself: peers write down their own times, a fault is written down with the moment
-//! before it and counts only once it was seen to work, so a late look at them sees the same. With
-//! the short deadlines of tests a quarter is 25 ms, and on two busy cores a third of the runs that
-//! are sound in all respects have a longer one; to call those unknown would teach people to run
-//! things again until they pass. What a lag does tell is that the machine may have starved the
-//! peers, too: where a run fails and the worst lag was long, the verdict says `machine`.
+//! A lag of more than a quarter of a heartbeat is recorded in the history. It puts nothing in doubt
+//! by itself: peers record their own times, and a fault is recorded with the moment before it and
+//! counts only once its effect was confirmed, so a late look sees the same. With the short
+//! deadlines of tests a quarter of a heartbeat is 25 ms, and on two busy cores a third of all sound
+//! runs have a longer lag. Calling those runs unknown would teach people to repeat runs until they
+//! pass. A lag does suggest that the machine starved the peers, too: if a run fails and its worst
+//! lag was long, the verdict says `machine`.
 
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Writes down what every peer holds, now and then: whether that stays flat is one of the
-    /// promises.
+    /// Records the resources of every peer from time to time: one of the promises demands that they
+    /// stay flat.
     pub(super) fn sample(&mut self, now: Time) -> Result<(), WorldError> {
-        // By the pace of the group, so that a run of a few seconds has enough of them for a trend.
+        // At the pace of the group, so that a run of a few seconds has enough samples for a trend.
         let interval = SAMPLE_INTERVAL_MAX.min(2 * self.scenario.cluster.knobs.heartbeat_interval);
         if now.since(self.last_sample) < interval {
             return Ok(());
@@ -49,5 +49,5 @@ impl Engine<'_> {
     }
 }
 
-/// The longest time between two looks at what the peers hold.
+/// The longest time between two samples of the peers' resources.
 const SAMPLE_INTERVAL_MAX: Duration = Duration::from_secs(1);

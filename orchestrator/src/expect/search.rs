@@ -1,5 +1,5 @@
-//! Looks through events and log lines for what a pattern describes, and goes on where it left off.
-//! What came close is kept as well: it is the best evidence of why something is missing.
+//! Searches events and log lines for a pattern and continues where the last search ended. Near
+//! misses are kept as well: they are the best evidence for why a match is missing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,37 +16,37 @@ use super::shown;
 use crate::observed::{LogLine, Observed};
 use crate::scenario::{EventPattern, What};
 
-/// Where something is looked for.
+/// The window of a search.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// From when on.
+    /// Its beginning.
     pub from: Time,
-    /// Until when.
+    /// Its end.
     pub until: Time,
-    /// Where each log stood at `from`; a log that is not named here is looked at whole.
+    /// The length of each log at `from`; a log that is not listed is searched from its start.
     pub marks: BTreeMap<String, u64>,
 }
 
-/// What was found in a window, by process.
+/// The matches in a window, by process.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// How often, by process.
+    /// The number of matches, by process.
     pub count: BTreeMap<String, u64>,
-    /// The lines, oldest first; the first few.
+    /// The first few matching lines, oldest first.
     pub lines: Vec<String>,
-    /// Lines that came close: the same event with other fields, or too late.
+    /// Near misses: the same event with other fields, or too late.
     pub near: Vec<String>,
-    /// A field that was asked for and that such events do not have.
+    /// A field of the pattern that such events do not have.
     pub no_field: Option<String>,
 }
 
-/// Looks for something in a window, and goes on where it left off when there is more to look at.
+/// Searches a window and continues where it ended when there is more to search.
 #[derive(Debug)]
 pub struct Search {
     pattern: Pattern,
     bindings: Bindings,
     window: Window,
-    /// What was found so far.
+    /// The matches so far.
     pub found: Found,
     next_event: usize,
     next_line: BTreeMap<String, usize>,
@@ -60,7 +60,7 @@ enum Pattern {
 }
 
 impl Search {
-    /// A search that has looked at nothing yet.
+    /// A search that has not started yet.
     #[must_use]
     pub fn new(what: &What, bindings: &Bindings, window: Window) -> Self {
         let mut found = Found::default();
@@ -68,8 +68,8 @@ impl Search {
             What::Event(pattern) => Pattern::Event(pattern.clone()),
             What::Log(pattern) => match pattern.compile(|name| bindings.get(name).cloned()) {
                 Ok(regex) => Pattern::Line(regex),
-                // Compiled once already when the file was checked; only a gigantic binding could
-                // blow the size limit.
+                // The pattern compiled when the file was checked; only a gigantic binding could
+                // exceed the size limit.
                 Err(error) => {
                     found.no_field = Some(error.to_string());
                     Pattern::Nothing
@@ -87,7 +87,7 @@ impl Search {
         }
     }
 
-    /// A search that has looked at everything there is.
+    /// A search through all observations so far.
     #[must_use]
     pub fn over(observed: &Observed, what: &What, bindings: &Bindings, window: Window) -> Found {
         let mut search = Self::new(what, bindings, window);
@@ -95,7 +95,7 @@ impl Search {
         search.found
     }
 
-    /// Looks at what has come since.
+    /// Searches what has come since the last call.
     pub fn go_on(&mut self, observed: &Observed) {
         let Self { pattern, bindings, window, found, next_event, next_line } = self;
         match pattern {
@@ -135,7 +135,7 @@ fn look_at_event(
     if time < window.from || name_of(record) != pattern.name {
         return;
     }
-    // The bulk of a history is deliveries: those that are only counted need not be spelt out.
+    // Most of a history is deliveries; those that are only counted are not formatted.
     let is_plain = pattern.fields.is_empty() && matches!(record, Record::Peer(_));
     if is_plain && time <= window.until && found.lines.len() >= EVIDENCE_MAX {
         *found.count.entry(process.to_owned()).or_default() += 1;
@@ -149,8 +149,8 @@ fn look_at_event(
             .is_none_or(|field| wanted.iter().any(|wanted| field_is(field, wanted, bindings)))
     };
     if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
-        // Events of one name may come in kinds, each with fields of its own: another kind is simply
-        // not the one.
+        // Events of one name may have kinds with different fields: an event of another kind just
+        // does not match.
         if !pattern.fields.iter().all(is_wanted) {
             return;
         }
@@ -162,7 +162,7 @@ fn look_at_event(
         ));
         return;
     }
-    // What the bench wrote about a process counts as that process's.
+    // An event of the test bench about a process counts as that process's.
     let owner = if process.starts_with('_') {
         fields.get("process").and_then(Json::as_str).unwrap_or(process)
     } else {
@@ -195,7 +195,7 @@ fn found_line(process: &str, line: &LogLine, window: &Window, found: &mut Found)
     }
 }
 
-/// The name of an event; that of the frequent ones without asking serde.
+/// The name of an event; names of frequent events without serde.
 fn name_of(record: &Record) -> Cow<'static, str> {
     match record {
         Record::Peer(event) => match &event.note {
@@ -241,7 +241,7 @@ fn keep(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
     }
 }
 
-/// The lines of evidence that are kept.
+/// How many lines of evidence are kept.
 const EVIDENCE_MAX: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The `[cluster]` and `[hosts]` tables: which peers there are, when they start, and with what.
+//! The `[cluster]` and `[hosts]` tables: the peers, when they start, and their settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub(super) fn read_cluster(
     }
     let ids = read_ids(table, peers.as_ref(), ids, walk);
     if knobs.mode == Mode::Primary && knobs.bootstrap.is_empty() {
-        // Where nobody says who founds the group, all do that are there at the start.
+        // If the file names no founders, all peers present at the start found the group.
         knobs.bootstrap = ids.as_ref().map_or_else(|| vec![numbered_peer(1)], Ids::in_order);
         let names: Vec<&str> = knobs.bootstrap.iter().map(PeerId::as_str).collect();
         flags.push(("bootstrap".to_owned(), names.join(",")));
@@ -52,7 +52,7 @@ pub(super) fn read_cluster(
     Some(Cluster { ids: ids?, stagger: stagger?, knobs, profile, flags, late, hosts })
 }
 
-/// Which peers there are.
+/// The ids of the peers.
 fn read_ids(
     table: &TomlTable<'_, '_>,
     peers: Option<&Placed<u64>>,
@@ -124,7 +124,7 @@ fn timing<'t, 'i>(
     }
 }
 
-/// `[hosts.peer3]`: what is special about single hosts.
+/// `[hosts.peer3]`: special settings of single hosts.
 fn read_hosts(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
     let mut hosts = BTreeMap::new();
     for (name, value) in table.entries() {

@@ -1,7 +1,7 @@
-//! What is wrong with a scenario file, and where: collected, sorted, and printed all at once.
+//! The mistakes of a scenario file and their places: collected, sorted, and printed all at once.
 //!
-//! A mistake carries the bytes it is about, so that every later word about it (terminal, annotation
-//! of a forge, report) can point at file, line and column. Nothing here decides what a mistake is.
+//! A mistake carries its byte range, so that every later message (terminal, annotation of a forge,
+//! report) can point to file, line and column. Nothing here decides what a mistake is.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Placed<T> {
     pub span: Span,
 }
 
-/// The text of a scenario, and what it is called.
+/// The text of a scenario, and its path.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Where it was read from.
@@ -39,7 +39,7 @@ pub struct Position {
 }
 
 impl Source {
-    /// A text under a name.
+    /// A text with a path.
     #[must_use]
     pub fn new(path: &Path, text: String) -> Self {
         Self { path: path.to_owned(), text }
@@ -68,12 +68,12 @@ impl Source {
     }
 }
 
-/// Whether the file can run all the same.
+/// Whether the file can run in spite of the mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// It cannot.
     Error,
-    /// It can, but something in it is probably not what was meant.
+    /// It can, but part of it probably is not what the author meant.
     Warning,
 }
 
@@ -88,7 +88,7 @@ pub struct Diagnostic {
     pub message: String,
     /// Where.
     pub span: Span,
-    /// A word at the place.
+    /// A short label at the place.
     pub label: Option<String>,
     /// How to mend it.
     pub help: Option<String>,
@@ -153,19 +153,19 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
-    /// Puts a word at the place.
+    /// Adds a label at the place.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Says how to mend it.
+    /// Adds advice on how to mend it.
     pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Suggests the nearest of the known names, or lists them all where none is near.
+    /// Suggests the nearest known name, or lists all names if none is near.
     pub fn suggest<'a>(
         &mut self,
         wrong: &str,
@@ -218,7 +218,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// How many letters have to be put in, taken out, exchanged or swapped with their neighbour.
+/// The edit distance: letters inserted, removed, replaced or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

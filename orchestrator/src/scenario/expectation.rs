@@ -1,4 +1,4 @@
-//! The `[[expect]]` tables: an event or a log line, by whom, from when, until when, how often.
+//! The `[[expect]]` tables: an event or a log line, with its processes, time window and count.
 
 use toml::de::DeValue;
 
@@ -60,7 +60,7 @@ pub(super) fn expectation(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Opt
     })
 }
 
-/// A key that is there and wrong spoils the whole table; one that is not there does not.
+/// A wrong key spoils the whole table; an absent one does not.
 fn flatten<T>(key: Option<Option<T>>) -> Option<Option<T>> {
     match key {
         Some(Some(value)) => Some(Some(value)),

@@ -1,4 +1,4 @@
-//! The names of peers where a file gives none, and the order in which peers are started.
+//! Default names of peers, and the order in which peers start.
 
 use protocol::draw::draw_below;
 use protocol::id::PeerId;
@@ -6,7 +6,7 @@ use protocol::id::PeerId;
 use super::Ids;
 
 impl Ids {
-    /// All of them, in the order in which they are started.
+    /// All ids, in the order in which the peers start.
     #[must_use]
     pub fn in_starting_order(&self, seed: u64) -> Vec<PeerId> {
         let mut left = self.in_order();
@@ -21,7 +21,7 @@ impl Ids {
         }
     }
 
-    /// All of them, whoever starts first.
+    /// All ids, regardless of the order of starts.
     pub(super) fn in_order(&self) -> Vec<PeerId> {
         match self {
             Self::Given(given) => given.clone(),
@@ -34,7 +34,7 @@ pub(super) fn numbered_peer(k: u64) -> PeerId {
     PeerId::new(&numbered(k)).expect("letters and digits are a legal id")
 }
 
-/// The name of the k-th peer where no ids are given.
+/// The default name of the k-th peer.
 pub(super) fn numbered(k: u64) -> String {
     format!("peer{k}")
 }

@@ -1,6 +1,6 @@
-//! The steps that touch hosts: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`; and
-//! what `[hosts]` says. Raw text in, checked values with places out; which processes are meant is
-//! decided when the step is done.
+//! The steps for hosts and network: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`;
+//! and the `[hosts]` tables. Raw text in, checked values with places out; the processes are chosen
+//! when the step runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,12 +15,12 @@ use super::target::{selector, target_table};
 use super::tree::{TomlTable, Value, Walk};
 use super::{Host, Target};
 
-/// Who cannot reach whom.
+/// The links that a partition cuts.
 #[derive(Clone, Debug)]
 pub struct Partition {
     /// In which form.
     pub form: Form,
-    /// Which frames.
+    /// Which frames are cut.
     pub traffic: Traffic,
 }
 
@@ -46,28 +46,28 @@ pub enum ShapeName {
     MinorityThird,
     /// Two halves, joined by the one in the middle.
     Bridge,
-    /// Everybody reaches only the next and the one before, in a ring.
+    /// Each peer reaches only its two neighbours in a ring.
     Ring,
-    /// Everybody reaches just a majority, and no two the same one.
+    /// Each peer reaches a bare majority, and no two peers the same one.
     MajorityRing,
-    /// Everybody reaches only the next and the one before.
+    /// Each peer reaches only its neighbours in a chain.
     Chain,
     /// All pairs: with `discovery-only` and `unicast-only`.
     Everybody,
 }
 
-/// A shape round one peer.
+/// A shape around one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShapeOf {
-    /// It and all others: neither way.
+    /// It and all others, both ways.
     Isolate,
-    /// It speaks, and hears nobody.
+    /// It can send, and receives nothing.
     Deaf,
-    /// It hears, and nobody hears it.
+    /// It receives, and can send nothing.
     Mute,
-    /// Everybody reaches only this one.
+    /// Every peer reaches only this one.
     Star,
-    /// Two halves, joined by this one only.
+    /// Two halves, joined only by this peer.
     Bridge,
 }
 
@@ -104,7 +104,7 @@ pub struct Link {
     pub from: Placed<Selector>,
     /// To whom.
     pub to: Placed<Selector>,
-    /// Whether the way back is as bad.
+    /// Whether the reverse direction is as bad.
     pub both: bool,
     /// Which frames.
     pub traffic: Traffic,
@@ -114,48 +114,48 @@ pub struct Link {
     pub duplicate: u64,
     /// Of a thousand frames, how many are overtaken.
     pub reorder: u64,
-    /// How much longer each takes.
+    /// Additional delay of each frame.
     pub delay: SpanOfTime,
-    /// How much longer than that at most.
+    /// The greatest additional delay on top of it.
     pub jitter: SpanOfTime,
-    /// How many bytes pass in a second; 0 is any number.
+    /// Bytes per second; 0 is unlimited.
     pub rate: u64,
-    /// The longest packet; 0 is any length.
+    /// The longest packet; 0 is unlimited.
     pub mtu: u64,
 }
 
-/// What becomes of an interface.
+/// A change of an interface.
 #[derive(Clone, Debug)]
 pub struct InterfaceStep {
     /// Whose.
     pub target: Target,
     /// Which.
     pub name: String,
-    /// What.
+    /// The change.
     pub change: Change,
 }
 
 /// What a firewall in front of a host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wall {
-    /// Only what the host has asked for comes in.
+    /// Only answers to the host's own requests come in.
     DefaultDeny,
     /// No TCP.
     UdpOnly,
-    /// Only this port, and what the host has asked for.
+    /// Only this port, and answers to the host's own requests.
     PortOnly(u16),
     /// TCP is answered with resets.
     Reset,
-    /// Flows that are there are forgotten.
+    /// Existing flows are forgotten.
     Forgets,
 }
 
-/// What becomes of the folder in which a peer keeps what it delivers.
+/// A fault of a peer's data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
-    /// Nothing fits any more.
+    /// The disk is full.
     Full,
-    /// The folder and all that is in it are removed.
+    /// The folder and its content are removed.
     Removed,
 }
 
@@ -164,7 +164,7 @@ pub enum Disk {
 pub enum Healing {
     /// Everything.
     All,
-    /// What these steps have done.
+    /// The faults of these steps.
     Steps(Vec<String>),
 }
 
@@ -508,7 +508,7 @@ pub(super) fn host(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Hos
         .is_some_and(|word| walk.word(&word, &[("unread", ())]).is_some());
     let disk = table.count("disk_mib", 1, 1_024, walk).map(|size| size.value);
     table.refuse_the_rest(walk);
-    // A matrix may leave a flag out by an empty value.
+    // In a matrix, an empty value leaves a flag out.
     flags.retain(|(_, value): &(String, String)| !value.is_empty());
     Some(Host { flags, interfaces, unread, disk })
 }

@@ -1,4 +1,4 @@
-//! Knobs and flags by their names, with the values that a peer would take.
+//! Knobs and flags by name, with the values that a peer accepts.
 
 use protocol::config::Knobs;
 use serde_json::Value as Json;
@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::tree::{TomlTable, Walk};
 
-/// Knobs and flags by their names; each becomes a flag of `peer run`.
+/// Knobs and flags by name; each becomes a flag of `peer run`.
 pub(super) fn read_options(
     table: &TomlTable<'_, '_>,
     knobs: &mut Knobs,
@@ -79,7 +79,7 @@ pub(super) fn read_options(
     }
 }
 
-/// Why a peer would refuse a flag, so that the file is blamed for it and not the peer.
+/// Why a peer would refuse a flag, so that the error points to the file.
 fn bad_flag(name: &str, text: &str) -> Option<String> {
     match name {
         "rotate_bytes" => {
@@ -104,8 +104,8 @@ fn bad_flag(name: &str, text: &str) -> Option<String> {
     }
 }
 
-/// Flags of `peer run` that are no knobs of the protocol and may be set all the same.
+/// Flags of `peer run` that may be set although they are no knobs of the protocol.
 const OTHER_FLAGS: [&str; 6] =
     ["rotate_bytes", "log_level", "port", "seeds", "advertise", "address"];
-/// What a peer takes at least for `--rotate-bytes`.
+/// The least value of `--rotate-bytes` that a peer accepts.
 const ROTATE_BYTES_MIN: u64 = 4 << 10;

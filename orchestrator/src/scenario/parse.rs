@@ -1,4 +1,4 @@
-//! From the text of a file to a checked scenario, or to everything that is wrong with it.
+//! Turns the text of a file into a checked scenario, or into all its mistakes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,8 +53,7 @@ pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
     if walk.diagnostics.has_errors() { Err(walk.diagnostics.into_sorted()) } else { Ok(cells) }
 }
 
-/// Reads and checks a file. `profile` goes before the file's own timing.
-///
+/// Reads and checks a file. `profile` overrides the file's own timing.
 /// # Errors
 /// Everything that is wrong with it; warnings are among them, and come beside the scenario where
 /// there is no error.
@@ -68,7 +67,7 @@ pub fn parse(
     for error in errors {
         diagnostics.error("S001", &error.span().unwrap_or(0..0), error.message().to_owned());
     }
-    // What was guessed of a broken table would only be guessed wrong further down.
+    // Values guessed for a broken table would only cause wrong errors further down.
     if diagnostics.has_errors() {
         return Err(diagnostics.into_sorted());
     }
@@ -168,7 +167,7 @@ fn read(
     Some(scenario)
 }
 
-/// What the head of a file and its table of hosts need.
+/// The parts of the head and of the table of hosts that need real hosts.
 fn needs(
     head: &TomlTable<'_, '_>,
     hosts: Option<&TomlTable<'_, '_>>,
@@ -186,7 +185,7 @@ fn needs(
     needs
 }
 
-/// No group is there before a joining peer has listened for as long as it has to.
+/// There is no group before a joining peer has listened for its full time.
 fn check_timeout(
     timeout: Option<&Placed<SpanOfTime>>,
     cluster: Option<&Cluster>,
@@ -290,9 +289,9 @@ fn promise_ids() -> Vec<&'static str> {
     promises::CATALOGUE.iter().map(|promise| promise.id).collect()
 }
 
-/// Without a `timeout` of its own, a run may take this long.
+/// The limit of a run without its own `timeout`.
 const TIMEOUT_MS: u64 = 60_000;
-/// More readings a second than this from one peer are a benchmark, not a scenario.
+/// A higher rate from one peer is a benchmark, not a scenario.
 const RATE_MAX: u32 = 10_000;
-/// What a peer takes at least for `--interval`.
+/// The least value of `--interval` that a peer accepts.
 const HOST_INTERVAL_MIN: Duration = Duration::from_millis(1);

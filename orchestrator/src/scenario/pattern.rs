@@ -1,4 +1,4 @@
-//! What is looked for: events by their names and fields, and log lines by regular expressions.
+//! Patterns: events by name and fields, and log lines by regular expression.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::diagnostic::Placed;
 use super::tree::{Value, Walk};
 use super::{EventPattern, LogPattern};
 
-/// Every event that a peer or the bench itself can tell of; a test keeps it in step with the types.
+/// Every event of a peer or of the test bench; a test keeps it in step with the types.
 pub(super) const EVENTS: [&str; 57] = [
     "start",
     "ready",
@@ -69,7 +69,7 @@ pub(super) const EVENTS: [&str; 57] = [
     "dup",
 ];
 
-/// An event by its name, with the fields it must have.
+/// An event by its name, with its required fields.
 pub(super) fn event_pattern(
     name: &Value<'_>,
     fields: Option<&Value<'_>>,
@@ -122,7 +122,7 @@ pub(super) fn log_pattern(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<LogP
     let names =
         pattern.names().into_iter().map(|value| Placed { value, span: pattern.0.span.clone() });
     walk.mentions.names.extend(names);
-    // Any name will do here: what matters is whether the expression around the names is one.
+    // Any name will do: only the expression around the names is checked here.
     if let Err(error) = pattern.compile(|_| Some(vec!["x".to_owned()])) {
         let message = error.to_string();
         let last = message
@@ -142,14 +142,14 @@ pub(super) fn log_pattern(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<LogP
 }
 
 impl LogPattern {
-    /// The names that it mentions as `$name`.
+    /// The names that it uses as `$name`.
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         self.expand(|name| names.push(name.to_owned()), |_| {});
         names
     }
 
-    /// The regular expression, with each `$name` replaced by any of what it is bound to.
+    /// The regular expression, with each `$name` replaced by any of its bound values.
     ///
     /// # Errors
     /// If the result is not a regular expression.
@@ -163,8 +163,8 @@ impl LogPattern {
                 let choices = bound(name).unwrap_or_default();
                 let escaped: Vec<String> =
                     choices.iter().map(|choice| regex::escape(choice)).collect();
-                // An unbound name can stand for nothing, so nothing matches; `[^\s\S]` is the class
-                // without members.
+                // An unbound name stands for no value, so nothing matches; `[^\s\S]` is the empty
+                // class.
                 let piece = if escaped.is_empty() {
                     "[^\\s\\S]".to_owned()
                 } else {
@@ -179,7 +179,7 @@ impl LogPattern {
 
     fn expand(&self, mut on_name: impl FnMut(&str), mut on_text: impl FnMut(&str)) {
         let mut rest = self.0.value.as_str();
-        // A `$` before a letter is a name; any other is the anchor it always is.
+        // `$` before a letter starts a name; any other `$` is an anchor.
         while let Some(at) = rest.find('$') {
             let tail = &rest[at + 1..];
             let length =
@@ -197,7 +197,7 @@ impl LogPattern {
     }
 }
 
-/// More of anything than this is a typing mistake, and would be waited for in vain.
+/// A greater count is a typing mistake and would never be reached.
 pub(super) const COUNT_MAX: u64 = 1_000_000_000;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What one part of a file says of another: names that stand for nothing, points of steps that do
+//! Checks references between parts of a file: names that are bound nowhere, points of steps that do
 //! not exist, steps that can never do anything.
 //!
-//! Mentions are gathered while the file is read, also by tables that are wrong otherwise: a typing
-//! error in `[cluster]` hides no mistake further down, and a step that is broken still has the id
-//! that others refer to.
+//! References are collected while the file is read, also from tables with other mistakes: a typing
+//! mistake in `[cluster]` hides no mistake further down, and a broken step still has the id that
+//! others refer to.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(crate) struct Mentions {
     pub(crate) points: Vec<Point>,
     /// Selectors.
     pub(crate) selectors: Vec<Placed<Selector>>,
-    /// Names that stand for what was bound, in fields of events and in expressions.
+    /// Bound names used in fields of events and in expressions.
     pub(crate) names: Vec<Placed<String>>,
     /// Steps that wait for readings to arrive.
     pub(crate) quiescences: Vec<Span>,
@@ -36,8 +36,8 @@ pub(crate) struct Mentions {
 }
 
 impl Mentions {
-    /// Tells everything that refers to nothing. `ids` are the peers at the start, if they could be
-    /// read.
+    /// Reports everything that refers to nothing. `ids` are the peers at the start, if they could
+    /// be read.
     pub(crate) fn check(
         &self,
         ids: Option<&Ids>,
@@ -77,7 +77,7 @@ impl Mentions {
         let mut processes: BTreeSet<String> = match ids {
             Some(Ids::Given(given)) => given.iter().map(PeerId::to_string).collect(),
             Some(Ids::Random(count)) => (1..=*count).map(numbered).collect(),
-            // Whoever they are, this is what they are called as a rule.
+            // The default ids, if the real ones are unknown.
             None => (1..=PEERS_MAX).map(numbered).collect(),
         };
         for Placed { value, span } in &self.spawned {
@@ -133,7 +133,7 @@ impl Mentions {
     }
 }
 
-/// The names that a selector mentions as `$name`.
+/// The names that a selector uses as `$name`.
 fn bound_names(selector: &Selector) -> Vec<&str> {
     match selector {
         Selector::Bound(name) => vec![name],

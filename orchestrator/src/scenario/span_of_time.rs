@@ -1,4 +1,4 @@
-//! Durations as a scenario writes them: sums of `[number] unit` over the timing profile, like
+//! Durations in a scenario: sums of `[number] unit` over the timing profile, such as
 //! `heartbeat_timeout + 4 heartbeats` or `500ms`.
 //!
 //! Kept as an expression, so that one file serves the product's slow defaults, the fast profile and
@@ -34,7 +34,7 @@ enum Unit {
     JoinTimeout,
 }
 
-/// A text that is no duration: what is wrong, and where in it.
+/// An invalid duration: what is wrong, and where in the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct BadSpanOfTime {
@@ -59,7 +59,7 @@ impl SpanOfTime {
         Self(vec![Term { thousandths: millis.saturating_mul(1_000), unit: Unit::Millisecond }])
     }
 
-    /// How long that is under these knobs.
+    /// Its length under these knobs.
     #[must_use]
     pub fn under(&self, knobs: &Knobs) -> Duration {
         let micros = self.0.iter().fold(0_u128, |sum, term| {
@@ -68,14 +68,14 @@ impl SpanOfTime {
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// Whether it is no time at all, whatever the profile.
+    /// Whether it is zero under every profile.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.0.iter().all(|term| term.thousandths == 0)
     }
 
-    /// Whether it is longer than anything in a scenario can honestly be: longer than a day, even
-    /// with the short deadlines of tests.
+    /// Whether it is longer than a day even with the short deadlines of tests, which no scenario
+    /// needs.
     #[must_use]
     pub fn is_absurd(&self) -> bool {
         self.under(&Knobs::fast()) > LONGEST
@@ -203,7 +203,7 @@ impl Unit {
     }
 }
 
-/// No duration of a scenario is longer.
+/// The longest duration of a scenario.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub(super) fn step(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Ste
 fn verb(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let present: Vec<(&'static str, &Value<'_>)> =
         VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
-    // `for` is a verb only where it stands alone: a bare sleep.
+    // `for` is a verb only if it is the only one: a bare sleep.
     let verbs: Vec<_> = if present.len() > 1 {
         present.into_iter().filter(|(verb, _)| *verb != "for").collect()
     } else {
@@ -103,7 +103,7 @@ fn verb(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
             None
         }
         [(first, value), (second, _), ..] => {
-            // Read all the same: others may refer to what it binds.
+            // Read in spite of the mistake: other steps may refer to the name it binds.
             let _ = read_verb(first, value, walk);
             let message = format!("a step has one verb, this one has `{first}` and `{second}`");
             walk.diagnostics
@@ -213,7 +213,7 @@ fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
     let peer = peer_id(&id, walk)?;
     let name = name.unwrap_or(id);
     walk.mentions.spawned.push(name.clone());
-    // The name becomes part of file names, so it has the alphabet of ids.
+    // The name becomes part of file names, so it uses the alphabet of ids.
     let name = peer_id(&name, walk)?;
     Some(vec![Spawn { name: name.to_string(), id: peer, exits }])
 }
@@ -296,10 +296,9 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
 }
 const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is \
                           true, and fails with a reason";
-/// Short enough that nobody is suspected for standing still, long enough to be kept by a busy
-/// machine.
+/// Short enough that no peer is suspected for its pauses, long enough for a busy machine.
 const STARVE_PERIOD_MS: u64 = 50;
-/// A step repeated more often than this would outlast any timeout.
+/// More repetitions would exceed any timeout.
 const REPEAT_MAX: u64 = 1_000;
-/// More readings than this at once would only measure the orchestrator's own memory.
+/// A larger burst would only measure the orchestrator's own memory.
 const BURST_MAX: u64 = 1_000_000;

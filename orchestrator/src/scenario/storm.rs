@@ -1,10 +1,10 @@
-//! `storm`: faults drawn one after the other for a while, at pauses that are drawn, too. Everything
-//! that it draws comes from the run's seed; when in the life of the group a fault falls is up to
-//! the machine.
+//! `storm`: draws one fault after the other for a while, with drawn pauses between them. All draws
+//! come from the run's seed; the machine decides at which moment of the group's life a fault
+//! happens.
 //!
-//! A storm leaves as many peers untouched at any moment as `down` says, and at its end whoever is
-//! down comes back: what follows it judges a group that could recover, and not what the last draw
-//! happened to leave.
+//! A storm never has more than `down` peers down at once, and at its end every peer that is down
+//! comes back. So the following steps judge a group that could recover, and not the remains of the
+//! last draw.
 
 use promises::fault::Identity;
 use promises::selector::Selector;
@@ -17,13 +17,13 @@ use super::tree::{Value, Walk};
 /// Faults drawn one after the other.
 #[derive(Clone, Debug)]
 pub struct Storm {
-    /// What is drawn, and how often in proportion.
+    /// The kinds of faults and their weights.
     pub weights: Vec<(Gust, u64)>,
-    /// Out of whom it is drawn to whom it is done.
+    /// The processes among which the target is drawn.
     pub who: Placed<Selector>,
-    /// How many may be dead, leaving or paused at once; as many as are just not half if not said.
+    /// How many peers may be dead, leaving or paused at once; the largest minority if not set.
     pub down: Option<u64>,
-    /// The least and the most time between two faults.
+    /// The shortest and the longest time between two faults.
     pub every: (SpanOfTime, SpanOfTime),
     /// The shortest and the longest pause.
     pub pauses: (SpanOfTime, SpanOfTime),
@@ -38,11 +38,11 @@ pub enum Gust {
     Stop,
     /// SIGSTOP, and SIGCONT a drawn time later.
     Pause,
-    /// One that is down comes back.
+    /// Restarts a peer that is down.
     Restart(Identity),
 }
 
-/// The gusts by their names in the file.
+/// The kinds by their names in the file.
 const GUSTS: [(&str, Gust); 5] = [
     ("kill", Gust::Kill),
     ("stop", Gust::Stop),
@@ -87,5 +87,5 @@ pub(super) fn storm(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Storm> {
     Some(Storm { weights, who: who?, down, every: every?, pauses: pauses? })
 }
 
-/// A proportion beyond this is a slip of the pen.
+/// A greater weight is a typing mistake.
 const WEIGHT_MAX: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! Whom something is done to: selectors, the names that choices are given, and the ids of peers.
+//! Targets of steps: selectors, the names bound to choices, and the ids of peers.
 
 use promises::selector::Selector;
 use protocol::id::PeerId;
@@ -52,7 +52,7 @@ pub(super) fn target_table(
     Some(Target { who, bind, if_none: if_none? })
 }
 
-/// The name that a choice is given.
+/// The name bound to a choice.
 pub(super) fn binding(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
     let bind = table.string("as", walk)?;
     if !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {

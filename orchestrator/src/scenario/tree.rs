@@ -1,6 +1,6 @@
-//! Walking the spanned TOML tree: every key is asked for by name, so what nobody asked for is
-//! unknown and is refused, and every leaf that has the wrong type is told where it stands. Mistakes
-//! are collected; nothing stops at the first.
+//! Walks the TOML tree with its spans. Every key is read by name, so a key that was never read is
+//! unknown and refused, and every leaf with a wrong type is reported with its place. Mistakes are
+//! collected; none ends the walk.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,18 +12,18 @@ use super::diagnostic::{Diagnostics, Placed, Span};
 use super::references::Mentions;
 use super::span_of_time::SpanOfTime;
 
-/// What a walk carries along.
+/// The state of a walk.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     /// The mistakes so far.
     pub(crate) diagnostics: Diagnostics,
     /// What `${name}` is replaced by.
     pub(crate) variables: &'a BTreeMap<String, String>,
-    /// What refers to something else, so far.
+    /// The references so far.
     pub(crate) mentions: Mentions,
 }
 
-/// One table, and the keys that were asked for.
+/// One table, and the keys that were read.
 #[derive(Debug)]
 pub(crate) struct TomlTable<'t, 'i> {
     table: &'t DeTable<'i>,
@@ -51,7 +51,7 @@ impl<'t, 'i> TomlTable<'t, 'i> {
         self.table.get_key_value(key).map_or_else(|| self.span.clone(), |(key, _)| key.span())
     }
 
-    /// Refuses every key that nobody asked for.
+    /// Refuses every key that was not read.
     pub(crate) fn refuse_the_rest(&self, walk: &mut Walk<'_>) {
         let asked = self.asked.borrow();
         for (key, _) in self.table {
@@ -78,7 +78,7 @@ impl<'t, 'i> TomlTable<'t, 'i> {
         walk.duration(self.get(key)?)
     }
 
-    /// A duration under a key, where no time at all can only be a mistake.
+    /// A duration under a key; zero is refused as a mistake.
     pub(crate) fn positive_duration(
         &self,
         key: &'static str,
@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Notes that a value has not the type that it should have.
+    /// Reports that a value has a wrong type.
     pub(crate) fn wrong_type(&mut self, value: &Value<'_>, expected: &str) {
         let got = value.get_ref().type_str();
         self.diagnostics
@@ -194,7 +194,7 @@ impl Walk<'_> {
         self.duration_text(&text.value, &text.span).map(|value| Placed { value, span: text.span })
     }
 
-    /// The same, where no time at all can only be a mistake.
+    /// The same; zero is refused as a mistake.
     pub(crate) fn positive_duration(&mut self, value: &Value<'_>) -> Option<Placed<SpanOfTime>> {
         let found = self.duration(value)?;
         if found.value.is_zero() {
@@ -265,7 +265,7 @@ impl Walk<'_> {
         found.map(|(_, value)| *value)
     }
 
-    /// Notes a key that has to be there.
+    /// Reports a missing key.
     pub(crate) fn missing(&mut self, span: &Span, key: &str, example: &str) {
         self.diagnostics
             .error("S004", span, format!("`{key}` is missing"))

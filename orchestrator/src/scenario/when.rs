@@ -1,10 +1,10 @@
-//! When a table counts: the comparison of `when`, and the points of `after` and `before`.
+//! The comparison of `when`, and the points of `after` and `before`.
 
 use super::Point;
 use super::diagnostic::Placed;
 use super::tree::{TomlTable, Walk};
 
-/// `when = "left == right"` or `"left != right"`, both sides after their variables were replaced.
+/// `when = "left == right"` or `"left != right"`; variables in both sides are replaced first.
 pub(super) fn condition_holds(table: &TomlTable<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
     let Some(value) = table.get("when") else { return Some(true) };
     let text = walk.string(value)?;

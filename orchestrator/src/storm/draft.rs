@@ -1,9 +1,9 @@
-//! A scenario drawn from a seed. First it is drawn which kinds of faults there are at all, since a
-//! little of everything finds less; then faults follow each other, some while others last, under
-//! load; then everything is healed, whoever is dead comes back, and the group has to become one.
+//! Draws a scenario from a seed. First the kinds of faults are drawn, since a little of every kind
+//! finds less. Then faults follow each other under load, some while others last. Then everything is
+//! healed, dead peers restart, and the group has to become one.
 //!
-//! The draft is text, the same that a person would write, so that it can be kept, read, cut down
-//! and run again.
+//! The draft is text like a hand-written scenario, so that it can be kept, read, reduced and run
+//! again.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -57,9 +57,9 @@ struct Draft {
     primary: bool,
     /// The kinds of this seed.
     kinds: Vec<Kind>,
-    /// Whoever is dead or leaving, by number.
+    /// The peers that are dead or leaving, by number.
     away: Vec<u64>,
-    /// Whoever was dead or leaving at some time.
+    /// The peers that were dead or leaving at some time.
     restarted: BTreeSet<u64>,
     /// How many steps have a name.
     named: u64,
@@ -125,7 +125,7 @@ impl Draft {
         self.text.push_str(&head);
     }
 
-    /// Everything is healed, everybody comes back, and there is one group.
+    /// Heals everything, restarts all peers, and expects one group.
     fn foot(&mut self) {
         self.heal();
         self.away.clone().into_iter().for_each(|peer| self.come_back(peer));
@@ -233,7 +233,7 @@ impl Draft {
         }
     }
 
-    /// A step that ends by itself, under a name of its own.
+    /// A step that ends by itself, with a name of its own.
     fn lasting(&mut self, text: &str, span: &str) {
         self.named += 1;
         let id = format!("f{}", self.named);
@@ -242,8 +242,8 @@ impl Draft {
 
     fn take_away(&mut self, kill: bool) {
         let Some(peer) = self.present() else { return };
-        // In mode `primary` a peer that restarts has no log until a leader lets it in. Where most
-        // peers have restarted, nobody can, by design; so fewer than half of the peers ever do.
+        // In mode `primary` a restarted peer has no log until a leader admits it. If most peers
+        // have restarted, no leader can, by design; so fewer than half of the peers ever restart.
         let lost = self.restarted.len() as u64 + u64::from(!self.restarted.contains(&peer));
         let is_too_much = if self.primary {
             2 * lost >= self.peers
@@ -254,8 +254,9 @@ impl Draft {
             return;
         }
         if self.primary {
-            // A view that has shrunk before may have a quorum of one or two; whoever forgets then
-            // takes the group with it, by design. So everybody else is in the view again first.
+            // A view that shrank before may have a quorum of one or two; if a member forgets its
+            // log, the group is lost with it, by design. So every other peer has to be in the view
+            // first.
             self.whole();
         }
         self.away.push(peer);
@@ -266,8 +267,8 @@ impl Draft {
 
     fn come_back(&mut self, peer: u64) {
         self.away.retain(|other| *other != peer);
-        // In mode `primary` a peer that forgets is another peer, and promises what its predecessor
-        // did not.
+        // In mode `primary` a peer that forgets its log is a new peer, and may promise what its
+        // predecessor refused.
         let identity = if !self.primary && self.below(4) == 0 { "fresh" } else { "same" };
         self.step(&format!("restart = {{ who = \"peer{peer}\", identity = \"{identity}\" }}"));
     }
@@ -335,7 +336,7 @@ impl Draft {
         format!("{ends}, {how}")
     }
 
-    /// Some time passes, or the group comes to rest, or the next fault comes at once.
+    /// Waits some time, waits for the group to come to rest, or goes on at once.
     fn pause_between(&mut self) {
         match self.choice(4) {
             0 => {}
@@ -358,7 +359,7 @@ impl Draft {
         .to_owned()
     }
 
-    /// Somebody who runs, as far as this draft knows.
+    /// A peer that runs, as far as this draft knows.
     fn present(&mut self) -> Option<u64> {
         let there: Vec<u64> = (1..=self.peers).filter(|peer| !self.away.contains(peer)).collect();
         if there.is_empty() { None } else { Some(there[self.choice(there.len())]) }
