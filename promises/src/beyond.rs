@@ -1,22 +1,22 @@
-//! Laws that a history cannot show, and why. Only the simulator judges them, because it looks into
-//! the peers.
+//! Laws that a history cannot show, and why. Only the simulator judges them, because it sees the
+//! state of the peers.
 //!
-//! A history says what peers told, and not what each of them held at that moment. What is listed
-//! here is *unknown* after a run of real processes, whatever else was found, and is never counted
-//! as kept.
+//! A history holds the reports of the peers, and not the state of each peer at that moment. After a
+//! run of real processes these laws are *unknown*, whatever else was found, and never count as
+//! kept.
 
 /// A law that no history can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Beyond {
     /// Its id, as the simulator reports it.
     pub id: &'static str,
-    /// What it says.
+    /// Its statement.
     pub statement: &'static str,
-    /// What a history lacks.
+    /// What a history lacks to show it.
     pub why: &'static str,
 }
 
-/// All of them, in the order in which the simulator tells them.
+/// All of them, in the order of the simulator's report.
 pub static BEYOND: &[Beyond] = &[
     Beyond {
         id: "truly-stable",

@@ -1,10 +1,10 @@
-//! The catalogue: every promise with its stable id, the invariants of the protocol it stands for,
+//! The catalogue: every promise with its stable id, the invariants of the protocol that it covers,
 //! and its check.
 //!
-//! A promise is a law or a service level. A law holds in every run: where a fault allows less, its
-//! statement says what is allowed then. A service level has a budget: at most so many breaches in
-//! so many simulated runs. In a single run of real processes a broken level counts like a broken
-//! law, because one run has no share in a budget.
+//! A promise is a law or a service level. A law holds in every run: if a fault permits less, the
+//! statement says what it permits. A service level has a budget: a maximum number of breaches in a
+//! given number of simulated runs. In a single run of real processes a broken level counts like a
+//! broken law, because one run has no share of a budget.
 
 use crate::check::{
     delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability,
@@ -15,25 +15,25 @@ use crate::sheet::Sheet;
 
 /// One promise.
 pub struct Promise {
-    /// Its id, as reports and scenarios name it.
+    /// Its id in reports and scenarios.
     pub id: &'static str,
-    /// The invariants of the protocol that it stands for, by number.
+    /// The numbers of the protocol's invariants that it covers.
     pub invariants: &'static [&'static str],
-    /// What it says.
+    /// Its statement.
     pub statement: &'static str,
     /// Whether it is a law or a service level.
     pub demand: Demand,
     pub(crate) check: fn(&JudgedRun<'_>, &mut Sheet),
 }
 
-/// How strictly a promise is held.
+/// How strictly a promise is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// One breach is a defect, in whichever run.
+    /// One breach in any run is a defect.
     Law,
-    /// Breaches are counted over a sweep, and more than the budget is a defect.
+    /// Breaches are counted over a sweep; more than the budget is a defect.
     Level {
-        /// How many breaches of [`BUDGET_RUNS`] simulated runs are within the budget.
+        /// How many of [`BUDGET_RUNS`] simulated runs may break it.
         broken_max: u64,
     },
 }
@@ -48,8 +48,8 @@ impl Demand {
         }
     }
 
-    /// How many runs that break it a sweep of `runs` runs may have: of fewer runs than the budget
-    /// is for, as many as of these.
+    /// How many runs of a sweep of `runs` runs may break it. A sweep smaller than the budget's may
+    /// use the whole budget.
     #[must_use]
     pub fn allows(self, runs: u64) -> u64 {
         match self {
@@ -61,13 +61,13 @@ impl Demand {
     }
 }
 
-/// How many simulated runs the budgets of service levels are for.
+/// The number of simulated runs that the budgets of service levels refer to.
 pub const BUDGET_RUNS: u64 = 20_000;
 
 /// A service level that no run of a sweep may break.
 const NEVER: Demand = Demand::Level { broken_max: 0 };
 
-/// The promise of that id.
+/// The promise with that id.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Promise> {
     CATALOGUE.iter().find(|promise| promise.id == id)

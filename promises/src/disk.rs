@@ -1,4 +1,4 @@
-//! What a peer's sinks have written (`ordered.jsonl`, and a CSV for each sensor), as data: the
+//! The files that a peer's sinks wrote (`ordered.jsonl`, and a CSV for each sensor), as data: the
 //! caller reads the files.
 
 use std::collections::BTreeMap;
@@ -15,50 +15,49 @@ mod table;
 
 pub use self::table::{Measured, Row};
 
-/// The sink of one process, over all of its lives.
+/// The files of one process's sinks, over all of its lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     /// The name of the process.
     pub process: String,
-    /// What stands there, in order.
+    /// The lines of `ordered.jsonl`, in order.
     pub lines: Vec<DiskLine>,
-    /// A last line that its writer did not live to finish, and the beginnings of lines in earlier
-    /// lives.
+    /// A last line that its writer did not finish, and unfinished lines of earlier lives.
     pub torn: Vec<Torn>,
-    /// Lines that cannot be read.
+    /// Unreadable lines.
     pub unreadable: Vec<BadLine>,
     /// The rows of each sensor's table, in order; ids are escaped.
     pub tables: BTreeMap<String, Vec<Row>>,
-    /// How many records of the tables cannot be read.
+    /// How many records of the tables are unreadable.
     pub tables_unreadable: usize,
 }
 
-/// One line of it.
+/// One line of `ordered.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskLine {
     /// A reading.
     Reading {
-        /// Where it stands.
+        /// Its position.
         place: Place,
-        /// Who published it.
+        /// Its origin.
         origin: PeerId,
-        /// In which life.
+        /// The incarnation of the origin.
         inc: Incarnation,
-        /// Its number among the origin's.
+        /// Its number at the origin.
         oseq: Oseq,
         /// The digest of its payload.
         digest: u64,
-        /// What it measured, if it has the form of a reading that has a table.
+        /// Its fields, if it has the form of a reading with a table.
         measured: Option<Measured>,
     },
     /// A view.
     View {
-        /// Where it stands.
+        /// Its position.
         place: Place,
         /// Its number.
         view: ViewId,
     },
-    /// A hole.
+    /// A gap.
     Gap {
         /// The log.
         log: LogId,
@@ -67,7 +66,7 @@ pub enum DiskLine {
         /// The last position missing.
         to: Seq,
     },
-    /// What stands above at these positions is not what the group has there.
+    /// The lines above at these positions differ from the group's log.
     Diverged {
         /// The log.
         log: LogId,
@@ -76,29 +75,29 @@ pub enum DiskLine {
         /// The last position.
         to: Seq,
     },
-    /// The group of this process became part of another one.
+    /// The group of this process merged into another one.
     Merged {
         /// The log that it leaves.
         log: LogId,
-        /// The last position that both have in common.
+        /// The last position that both logs share.
         at: Seq,
-        /// The log that it goes on in.
+        /// The log that it continues in.
         into: LogId,
     },
-    /// Positions that hold what stands above already.
+    /// Positions whose readings were delivered before.
     Repeat {
-        /// Where the first of them stands.
+        /// The first of them.
         place: Place,
         /// The last of them.
         last: Seq,
     },
     /// Readings that their origin has declared lost.
     Lost {
-        /// Where the declaration stands.
+        /// The position of the declaration.
         place: Place,
-        /// Whose.
+        /// The origin.
         origin: PeerId,
-        /// In which life.
+        /// The incarnation of the origin.
         inc: Incarnation,
         /// The first of its numbers.
         from: Oseq,
@@ -119,7 +118,7 @@ pub struct Place {
     pub seq: Seq,
 }
 
-/// An epoch is written as the name of the log that it would have founded.
+/// An epoch is written as the name of the log that it would found.
 fn epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
     LogId::deserialize(deserializer).map(LogId::into_epoch)
 }
@@ -136,8 +135,8 @@ impl Disk {
             }
             let torn =
                 |text: &str| Torn { file: process.to_owned(), line: at + 1, text: text.to_owned() };
-            // As in event files: a life that was cut off leaves no line end, and the next one's
-            // first line follows.
+            // As in event files: a killed life leaves no line end, and the first line of the next
+            // life follows directly.
             let glued = || {
                 line.rfind("{\"")
                     .filter(|from| *from > 0)
@@ -162,8 +161,8 @@ impl Disk {
         disk
     }
 
-    /// Takes in the text of a table. Each row names its sensor; the name of the file may be an
-    /// escaped form of it.
+    /// Takes the text of a table. Each row names its sensor; the file name may be an escaped form
+    /// of that name.
     pub fn read_table(&mut self, text: &str) {
         let (rows, unreadable) = table::read(text);
         for (sensor, row) in rows {
@@ -178,8 +177,8 @@ struct Kind {
     kind: String,
 }
 
-/// A reading as it is written. Tokens of numbers are kept, which needs a type of its own: what is
-/// read for several types loses them.
+/// A reading in its written form. It keeps number tokens, which needs a type of its own:
+/// deserialising into an untagged type would lose them.
 #[derive(Deserialize)]
 struct Reading {
     log: LogId,
@@ -197,7 +196,7 @@ struct Reading {
     tags: Option<Box<RawValue>>,
 }
 
-/// Everything else as it is written.
+/// All other lines in their written form.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Written {
@@ -289,8 +288,8 @@ fn incarnation(text: &str) -> Result<Incarnation, String> {
     text.parse().map(Incarnation).map_err(|error| format!("inc: {error}"))
 }
 
-/// The payload that the parts of a reading stand for, where it is not told beside them: the
-/// canonical object of `docs/DATA.md`.
+/// The payload of a reading that is written in parts instead of as payload: the canonical object of
+/// `docs/DATA.md`.
 fn canonical(
     sensor: &RawValue,
     time: Option<&RawValue>,
@@ -307,7 +306,7 @@ fn canonical(
     )
 }
 
-/// RFC 4648 base64, with or without padding; a few lines, so no dependency.
+/// RFC 4648 base64, with or without padding; it is a few lines, so no dependency.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut held, mut bits) = (0u32, 0u32);

@@ -1,22 +1,22 @@
-//! What the commands that judge runs say with their exit codes: `chaos`, `orchestrator` and
-//! `simulator` mean the same by the same number. Which of them a command uses, and for what in
-//! particular, its `--help` says.
+//! The exit codes of the commands that judge runs: `chaos`, `orchestrator` and `simulator` use the
+//! same number for the same outcome. The `--help` of each command says which it uses, and for what
+//! in particular.
 
 /// Everything asked for was done, and every promise held.
 pub const PASS: u8 = 0;
-/// The product failed: a promise is broken, or something expected did not happen.
+/// The product failed: a promise is broken, or an expectation was missed.
 pub const FAIL: u8 = 1;
-/// Too little was seen to say.
+/// The evidence does not suffice.
 pub const UNKNOWN: u8 = 2;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
-/// A file that was given is wrong.
+/// A given file is wrong.
 pub const BAD_INPUT: u8 = 65;
-/// What the command needs is not there: no peer to run, no run, no such target.
+/// Something that the command needs is missing: no peer to run, no run, no such target.
 pub const UNAVAILABLE: u8 = 69;
 /// The command itself failed.
 pub const BROKEN: u8 = 70;
-/// What the command was asked for could not be written to standard output.
+/// The result of the command could not be written to standard output.
 pub const UNSAID: u8 = 74;
-/// Somebody stopped it.
+/// The user stopped the command.
 pub const INTERRUPTED: u8 = 130;

@@ -1,8 +1,8 @@
-//! What can be done to a group: one vocabulary for the simulator, the `chaos` command and the
-//! scenario file.
+//! Faults of a group: one vocabulary for the simulator, the `chaos` command and the scenario file.
 //!
-//! A fault says *what*; to whom is a list of process names beside it (or, before it is resolved, a
-//! selector). Faults of links are directed tables, so that a one-way cut is nothing special.
+//! A fault says *what* happens; its targets are a list of process names beside it (or, before it is
+//! resolved, a selector). Faults of links are sets of directed links, so that a one-way cut is no
+//! special case.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// What is done.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Fault {
@@ -20,38 +20,38 @@ pub enum Fault {
     Kill,
     /// The process is asked to leave (SIGTERM).
     Stop,
-    /// The process stands still and keeps its sockets (SIGSTOP).
+    /// The process is stopped and keeps its sockets (SIGSTOP).
     Pause,
-    /// It goes on (SIGCONT).
+    /// The process continues (SIGCONT).
     Resume,
-    /// A process that is gone is started again.
+    /// A dead process is started again.
     Restart {
-        /// As whom.
+        /// With which identity.
         identity: Identity,
     },
     /// One more process is started.
     Spawn,
-    /// Nothing passes over these links, in these directions.
+    /// These links pass nothing, in these directions.
     Partition {
-        /// Which.
+        /// The links.
         table: LinkSet,
     },
-    /// These links are bad, in these directions.
+    /// These links are degraded, in these directions.
     Link {
-        /// Which.
+        /// The links.
         table: LinkSet,
         /// How bad.
         #[serde(flatten)]
         weather: Weather,
     },
-    /// Something is wrong with the machine that it runs on.
+    /// The machine of the process has a fault.
     Host {
-        /// What.
+        /// The fault.
         hurt: Hurt,
     },
 }
 
-/// What can be wrong with a machine.
+/// A fault of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hurt {
@@ -64,9 +64,9 @@ pub enum Hurt {
     Disk,
     /// No connection can be opened or accepted.
     Descriptors,
-    /// Each thing that a process does takes long.
+    /// Every step of a process takes long.
     Processor,
-    /// Its address on the network is another one, or none.
+    /// Its network address changes or disappears.
     Address,
 }
 
@@ -101,7 +101,7 @@ impl Fault {
         }
     }
 
-    /// Whether it stays in force until it is healed (or, for a pause, until the process is
+    /// Whether the fault stays in force until it is healed (or, for a pause, until the process is
     /// resumed).
     #[must_use]
     pub fn lasts(&self) -> bool {
@@ -135,19 +135,19 @@ impl fmt::Display for Fault {
     }
 }
 
-/// As whom a process comes back.
+/// The identity of a restarted process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
-    /// With its id, its port and what it has stored.
+    /// Its id, its port and its stored data.
     #[default]
     Same,
-    /// With its id and nothing else.
+    /// Its id only.
     Fresh,
 }
 
-/// How bad a link is. Chances are in thousandths, so that a plan stays readable and no float moves
-/// a seed.
+/// The quality of a link. Probabilities are in thousandths, so that a plan stays readable and no
+/// float enters a draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Weather {
@@ -159,8 +159,8 @@ pub struct Weather {
     pub corrupt: u64,
     /// Of a thousand writes, how many reset the connection.
     pub reset: u64,
-    /// How much longer everything takes, at most, in microseconds; drawn for each, which also
-    /// reorders datagrams.
+    /// The greatest additional delay, in microseconds; drawn for each datagram, so datagrams are
+    /// also reordered.
     pub delay_us: u64,
     /// Of a thousand TCP segments, how many are lost; the connection sends them again.
     #[serde(skip_serializing_if = "is_zero")]
@@ -168,17 +168,16 @@ pub struct Weather {
     /// Of a thousand frames, how many are overtaken by those behind them.
     #[serde(skip_serializing_if = "is_zero")]
     pub reorder: u64,
-    /// How many bytes pass in a second; 0 is any number.
+    /// Bytes per second; 0 is unlimited.
     #[serde(skip_serializing_if = "is_zero")]
     pub rate: u64,
-    /// The longest packet that passes, in bytes; longer ones are lost without a word. 0 is any
-    /// length.
+    /// The longest packet that passes, in bytes; longer ones are dropped silently. 0 is unlimited.
     #[serde(skip_serializing_if = "is_zero")]
     pub mtu: u64,
 }
 
 impl Weather {
-    /// The longest extra delay.
+    /// The greatest additional delay.
     #[must_use]
     pub fn delay(&self) -> Duration {
         Duration::from_micros(self.delay_us)
@@ -211,8 +210,8 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// Directed links between processes. Written `a,b|c` where everything between the groups is meant,
-/// in both directions, else `a>b,b>c`.
+/// Directed links between processes. Written `a,b|c` for all links between the groups, in both
+/// directions, otherwise `a>b,b>c`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkSet {
     links: BTreeSet<(String, String)>,
@@ -240,7 +239,7 @@ impl LinkSet {
         Self { links: links.into_iter().collect(), groups: vec![] }
     }
 
-    /// What `who` would hear of the others: it can speak, and is deaf.
+    /// The links from the others to `who`: `who` can send and receives nothing.
     #[must_use]
     pub fn deaf(who: &str, others: &[String]) -> Self {
         Self::directed(
@@ -251,7 +250,7 @@ impl LinkSet {
         )
     }
 
-    /// What `who` would say to the others: it can hear, and is mute.
+    /// The links from `who` to the others: `who` receives and can send nothing.
     #[must_use]
     pub fn mute(who: &str, others: &[String]) -> Self {
         Self::directed(
@@ -262,7 +261,7 @@ impl LinkSet {
         )
     }
 
-    /// Whether the link from `from` to `to` is in it.
+    /// Whether the set contains the link from `from` to `to`.
     #[must_use]
     pub fn has(&self, from: &str, to: &str) -> bool {
         self.links.iter().any(|(a, b)| a == from && b == to)
@@ -273,7 +272,7 @@ impl LinkSet {
         self.links.iter().map(|(from, to)| (from.as_str(), to.as_str()))
     }
 
-    /// The groups, lowest first, where the table was made of groups.
+    /// The groups, lowest first, if the set was made of groups.
     #[must_use]
     pub fn groups(&self) -> &[Vec<String>] {
         &self.groups
@@ -295,7 +294,7 @@ impl fmt::Display for LinkSet {
     }
 }
 
-/// A text that is no table of links.
+/// The text is no set of links.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{text:?} is no table of links: write `a,b|c` for groups, or `a>b,b>c` for single directions"

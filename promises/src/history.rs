@@ -1,9 +1,8 @@
-//! The history of a run: what the peers said and what was done to them, as one timeline.
+//! The history of a run: the reports of the peers and the ground truth, as one timeline.
 //!
-//! Made of the text of event files, or of records that the simulator has kept. A line torn by a
-//! SIGKILL is normal and kept as `torn`; a line that cannot be read otherwise, or a hole in a
-//! peer's own count, is lost evidence, and no judgement over lost evidence says more than
-//! *unknown*.
+//! Made of the text of event files, or of records that the simulator kept. A line torn by a SIGKILL
+//! is normal and kept as `torn`. Any other unreadable line, or a hole in a peer's own event
+//! numbers, is lost evidence, and a judgement over lost evidence never says more than *unknown*.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +18,14 @@ use crate::world::WorldEvent;
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A peer reports.
+    /// A report of a peer.
     Peer(Event),
-    /// Something was done or seen from outside.
+    /// A fact of the ground truth.
     World(WorldEvent),
 }
 
 impl Record {
-    /// When.
+    /// Its time.
     #[must_use]
     pub fn time(&self) -> Time {
         match self {
@@ -35,7 +34,7 @@ impl Record {
         }
     }
 
-    /// The line of the event file.
+    /// Its line in the event file.
     #[must_use]
     pub fn line(&self) -> String {
         match self {
@@ -54,27 +53,27 @@ pub struct BadLine {
     pub file: String,
     /// The line, counted from 1.
     pub line: usize,
-    /// The reader's words.
+    /// The parser's error.
     pub why: String,
 }
 
-/// The beginning of a line that a process did not live to finish.
+/// The beginning of a line that its process did not finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The file.
     pub file: String,
     /// The line, counted from 1.
     pub line: usize,
-    /// What there is of it.
+    /// The text so far.
     pub text: String,
 }
 
-/// Events that a peer has counted and nobody has.
+/// Events that a peer has numbered and that are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hole {
     /// The peer.
     pub peer: PeerId,
-    /// Which of its lives.
+    /// The peer's incarnation.
     pub inc: Incarnation,
     /// The first one missing.
     pub from: u64,
@@ -85,24 +84,24 @@ pub struct Hole {
 /// The history of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Everything, oldest first; what one writer wrote stays in its order.
+    /// All records, oldest first; the records of one writer keep their order.
     pub records: Vec<Record>,
-    /// Lines that were cut off by the end of their writer.
+    /// Lines cut off by the end of their writer.
     pub torn: Vec<Torn>,
     /// Lines that could not be read.
     pub unreadable: Vec<BadLine>,
 }
 
 impl History {
-    /// A history of these records, in any order as long as each writer's own is kept.
+    /// A history of these records, in any order that keeps the order of each writer.
     #[must_use]
     pub fn new(mut records: Vec<Record>) -> Self {
-        // Stable, so that what one writer wrote within a microsecond stays as it was.
+        // Stable, so that the records of one writer within a microsecond keep their order.
         records.sort_by_key(Record::time);
         Self { records, torn: vec![], unreadable: vec![] }
     }
 
-    /// A history of the text of event files, each with its name.
+    /// A history from the text of event files, each with its name.
     pub fn read<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut records, mut torn, mut unreadable) = (vec![], vec![], vec![]);
         for (file, text) in files {
@@ -129,7 +128,7 @@ impl History {
         Self { torn, unreadable, ..Self::new(records) }
     }
 
-    /// The holes in the peers' own counts.
+    /// The holes in the peers' own event numbers.
     #[must_use]
     pub fn holes(&self) -> Vec<Hole> {
         let mut last: BTreeMap<(&PeerId, Incarnation), u64> = BTreeMap::new();
@@ -145,7 +144,7 @@ impl History {
                     to: event.n - 1,
                 });
             }
-            // A twin of equal name and incarnation counts for itself; it makes no hole.
+            // A twin of equal name and incarnation has its own numbers; it makes no hole.
             *seen = event.n.max(*seen);
         }
         holes
@@ -161,22 +160,22 @@ impl History {
     }
 }
 
-/// What one line of an event file holds.
+/// The content of one line of an event file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Nothing.
     Blank,
     /// An event.
     Record(Record),
-    /// The beginning of a line whose writer was killed, and the first line of its next life, which
-    /// found no line end.
+    /// The beginning of a line whose writer was killed, followed directly by the first line of its
+    /// next life.
     Glued(String, Record),
 }
 
-/// Reads one line, with or without its line end.
+/// Parses one line, with or without its line end.
 ///
 /// # Errors
-/// The reader's words.
+/// The parser's error.
 pub fn parse_line(line: &str) -> Result<Line, String> {
     let line = line.trim_end_matches(['\n', '\r']);
     if line.is_empty() {
@@ -185,7 +184,7 @@ pub fn parse_line(line: &str) -> Result<Line, String> {
     match parse_record(line) {
         Ok(record) => Ok(Line::Record(record)),
         Err(why) => {
-            // Every line starts alike, and no string in it can hold this text unescaped.
+            // Every line starts alike, and no string in a line can contain this text unescaped.
             let glued = line
                 .rfind("{\"v\":")
                 .filter(|at| *at > 0)

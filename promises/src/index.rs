@@ -1,5 +1,6 @@
-//! A history taken apart once, so that every check is a short walk: who lived when, what each life
-//! said in its order, and when who was in trouble. Peers, lives and epochs become small numbers.
+//! An index of a history, so that every check is a short walk: the lives and their times, the facts
+//! of each life in order, and all faults with their times. Peers, lives and epochs become small
+//! numbers.
 
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
@@ -14,31 +15,30 @@ mod had;
 
 /// The number of a life: one `(peer, incarnation)`.
 pub(crate) type LifeId = usize;
-/// The number of an epoch; in no order.
+/// The number of an epoch; the numbers are in no order.
 pub(crate) type EpochId = usize;
 
-/// A history taken apart.
+/// An index of a history.
 pub(crate) struct Index<'a> {
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) epochs: Vec<&'a Epoch>,
-    /// The log of a life that has none yet.
+    /// The log of a life without a log.
     pub(crate) none: LogId,
     pub(crate) views: Vec<ViewFact<'a>>,
-    /// What every life said of every position, sorted by epoch and position.
+    /// The reports of all lives about all positions, sorted by epoch and position.
     pub(crate) placed: Vec<Placed>,
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
-    /// The processes that were started again without what they had stored, and where that is
-    /// recorded.
+    /// The processes restarted without their stored data, and the records of those restarts.
     wiped: Vec<(usize, &'a str)>,
-    /// From where to where in the records the disk of a process took nothing, by the fault's name.
+    /// The ranges of records in which the disk of a process was full, with the fault's name.
     full: Vec<(std::ops::Range<usize>, &'a str, &'a str)>,
-    /// Whether a peer says that it runs in mode `primary`.
+    /// Whether a peer reports that it runs in mode `primary`.
     pub(crate) primary: bool,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
-    /// How long the group may feel a fault after it is over.
+    /// How long a fault may affect the group after its end.
     pub(crate) aftermath: u64,
     pub(crate) end: u64,
 }
@@ -47,27 +47,27 @@ pub(crate) struct Index<'a> {
 pub(crate) struct Life<'a> {
     pub(crate) peer: &'a PeerId,
     pub(crate) inc: Incarnation,
-    /// The process it ran in; none for a life that only others speak of.
+    /// The process it ran in; none for a life that only other peers mention.
     pub(crate) process: Option<&'a str>,
     pub(crate) facts: Vec<Fact<'a>>,
-    /// When it spoke first.
+    /// The time of its first report.
     pub(crate) began: Option<u64>,
-    /// Its first record, and its last.
+    /// Its first and its last record.
     pub(crate) first: Option<usize>,
     pub(crate) last: usize,
-    /// Its own number of its last event.
+    /// The number of its last event.
     told: u64,
     /// When it ended, if it did.
     pub(crate) ended: Option<u64>,
-    /// Whether it ended by its own will, having written all it had to.
+    /// Whether it ended by itself and has written everything.
     pub(crate) stopped: bool,
-    /// Whether some of what it said is missing: nothing follows from its silence then.
+    /// Whether some of its reports are missing: then its silence proves nothing.
     pub(crate) holed: bool,
-    /// Whether it tells no single readings, because it was started so.
+    /// Whether it was started without reports of single readings.
     pub(crate) omits: bool,
 }
 
-/// One thing a life said.
+/// One report of a life.
 pub(crate) struct Fact<'a> {
     /// Its record.
     pub(crate) at: usize,
@@ -75,10 +75,11 @@ pub(crate) struct Fact<'a> {
     pub(crate) what: What<'a>,
 }
 
-/// What it said, as far as promises are concerned.
+/// The content of a report, as far as promises need it.
 pub(crate) enum What<'a> {
     Entry(Entry),
-    /// A reading that it took for a repeat, and has neither had nor been told to be lost.
+    /// A reading that it took for a repeat, although it neither received it nor was told that it is
+    /// lost.
     Missed(Entry),
     Gap {
         from: u64,
@@ -92,8 +93,8 @@ pub(crate) enum What<'a> {
         from: u64,
         to: u64,
     },
-    /// Its group has become part of another: the range that only the old one has, and that of the
-    /// new one.
+    /// Its group merged into another one: the range that only the old log has, and that of the new
+    /// one.
     Merged {
         old: (u64, u64),
         new: (u64, u64),
@@ -111,7 +112,7 @@ pub(crate) enum What<'a> {
     },
     Elected {
         epoch: EpochId,
-        /// How many had answered, itself included.
+        /// How many peers had answered, itself included.
         size: u64,
         renewed: bool,
     },
@@ -123,7 +124,7 @@ pub(crate) enum What<'a> {
     ElectionStarted,
     Publish {
         oseq: u64,
-        /// Whether it is to be told when the reading is safe.
+        /// Whether it asked for confirmation once the reading is safe.
         safe: bool,
     },
     Acknowledged {
@@ -134,7 +135,7 @@ pub(crate) enum What<'a> {
         life: LifeId,
         lag: Lag,
     },
-    /// It has numbered a view without somebody, and with these.
+    /// It has numbered a view without some peers, and with these members.
     Removes {
         life: LifeId,
         ordered: &'a [PeerId],
@@ -148,8 +149,8 @@ pub(crate) enum What<'a> {
     Panic {
         message: &'a str,
     },
-    /// Where it stood: how many readings it had, how many of them had their place, and whether it
-    /// was in no group.
+    /// Its state: how many readings it had, how many of them were ordered, and whether it was in no
+    /// group.
     Unordered {
         published: u64,
         ordered: u64,
@@ -157,35 +158,35 @@ pub(crate) enum What<'a> {
     },
     /// It can do nothing before it reaches others.
     Blocked,
-    /// It did not take a reading.
+    /// It refused a reading.
     Refused {
         why: Refusal,
         count: u64,
     },
     /// It was asked to leave.
     Leaves,
-    /// It stops, and readings from that number on stand nowhere.
+    /// It stops, and its readings from that number on are in no log.
     LeftBehind {
         from: u64,
     },
-    /// It stops of its own will: as having left its group, or not.
+    /// It stops by itself, having left its group or not.
     Ends {
         left: bool,
     },
 }
 
-/// With which numbers a member is said to lag.
+/// The numbers of a lagging member.
 #[derive(Clone, Copy)]
 pub(crate) struct Lag {
     pub(crate) behind: u64,
     pub(crate) acked: u64,
     pub(crate) high: u64,
     pub(crate) for_ms: u64,
-    /// The first position that waited to be safe, where it is sent away for that.
+    /// The first position that waited to be safe, if the member is evicted for that.
     pub(crate) awaited: Option<u64>,
 }
 
-/// What a life says of one position of the log.
+/// The report of a life about one position of the log.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) epoch: EpochId,
@@ -193,28 +194,28 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
 }
 
-/// What stands at a position.
+/// The content of a position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A reading; `digest` is there unless it was suppressed as a repeat; `safe` says that it was
-    /// handed over as such.
+    /// A reading; `digest` is present unless it was suppressed as a repeat; `safe` says that it was
+    /// delivered as safe.
     Data { origin: LifeId, oseq: u64, view_id: u64, digest: Option<u64>, safe: bool },
     /// A declaration of loss.
     Lost { origin: LifeId, from: u64, to: u64 },
-    /// A view, by its number in `Index::views`.
+    /// A view, by its index in `Index::views`.
     View(usize),
 }
 
-/// What one life said of one position.
+/// The report of one life about one position.
 pub(crate) struct Placed {
     pub(crate) entry: Entry,
     pub(crate) life: LifeId,
     pub(crate) at: usize,
-    /// The epoch of the entry that this life had just before, where it had that one.
+    /// The epoch of the previous entry of this life, if it had that entry.
     pub(crate) before: Option<(EpochId, usize)>,
 }
 
-/// A reading, as its origin told of it.
+/// A reading, as its origin reported it.
 pub(crate) struct Publication {
     pub(crate) origin: LifeId,
     pub(crate) oseq: u64,
@@ -238,46 +239,46 @@ pub(crate) struct ViewFact<'a> {
 }
 
 impl ViewFact<'_> {
-    /// Who is in it, with which incarnation.
+    /// The members, with their incarnations.
     pub(crate) fn lives(&self) -> impl Iterator<Item = (&PeerId, Incarnation)> {
         self.members.iter().zip(self.incs.iter().copied())
     }
 
-    /// Whether it names that very life.
+    /// Whether that very life is a member.
     pub(crate) fn names(&self, peer: &PeerId, inc: Incarnation) -> bool {
         self.lives().any(|(name, its)| its == inc && name == peer)
     }
 }
 
-/// Something that was done to somebody, or that happened to it, with its time.
+/// A fault or an accident, with its time.
 pub(crate) struct Trouble<'a> {
     pub(crate) from: u64,
-    /// Open ends are `u64::MAX`.
+    /// `u64::MAX` if it did not end.
     pub(crate) to: u64,
     pub(crate) at: usize,
     pub(crate) kind: TroubleKind,
-    /// The lives concerned; for the machine's own lateness nobody in particular.
+    /// The lives concerned; empty if the machine itself was late.
     pub(crate) lives: Vec<LifeId>,
-    /// Which links, where it is one of links.
+    /// The links, for a fault of links.
     pub(crate) table: Option<&'a LinkSet>,
     id: &'a str,
     processes: &'a [String],
 }
 
-/// Of what kind.
+/// The kind of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TroubleKind {
-    /// Killed, stopped, ended, or leaving of its own will.
+    /// Killed, stopped, ended, or leaving by itself.
     Down,
-    /// Standing still.
+    /// Paused.
     Paused,
-    /// Its links are cut or bad.
+    /// Its links are cut or degraded.
     Links,
-    /// The machine was late: everybody may be.
+    /// The machine was late, and so perhaps every process.
     Machine,
 }
 
-/// The last window in which nothing was done to anybody.
+/// The last window without any fault.
 pub(crate) struct Quiet {
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -289,7 +290,7 @@ impl<'a> Index<'a> {
         builder::Builder::new(knobs).build(history, holes)
     }
 
-    /// What every life said of one position of one epoch.
+    /// The reports of all lives about one position of one epoch.
     pub(crate) fn at_position(&self, epoch: EpochId, seq: u64) -> &[Placed] {
         let key = |placed: &Placed| (placed.entry.epoch, placed.entry.seq);
         let from = self.placed.partition_point(|placed| key(placed) < (epoch, seq));
@@ -297,7 +298,7 @@ impl<'a> Index<'a> {
         &rest[..rest.partition_point(|placed| key(placed) == (epoch, seq))]
     }
 
-    /// What an origin told of a reading.
+    /// The origin's report of a reading.
     pub(crate) fn publication(&self, origin: LifeId, oseq: u64) -> Option<&Publication> {
         let found = self
             .published
@@ -305,19 +306,19 @@ impl<'a> Index<'a> {
         found.ok().map(|at| &self.published[at])
     }
 
-    /// Whether an origin told of any reading from that number on.
+    /// Whether an origin reported any reading from that number on.
     pub(crate) fn published_from(&self, origin: LifeId, oseq: u64) -> bool {
         let at =
             self.published.partition_point(|known| (known.origin, known.oseq) < (origin, oseq));
         self.published.get(at).is_some_and(|known| known.origin == origin)
     }
 
-    /// The groups of `placed` that speak of one position each.
+    /// The groups of `placed` with one position each.
     pub(crate) fn positions(&self) -> impl Iterator<Item = &[Placed]> {
         self.placed.chunk_by(|a, b| a.entry.epoch == b.entry.epoch && a.entry.seq == b.entry.seq)
     }
 
-    /// Whether a process has lost what it had stored between two of its records.
+    /// Whether a process lost its stored data between two of its records.
     pub(crate) fn is_wiped_between(
         &self,
         from: Option<usize>,
@@ -329,30 +330,30 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether a process could store nothing when that was recorded.
+    /// Whether a process could store nothing at that record.
     pub(crate) fn is_full_at(&self, at: Option<usize>, process: Option<&str>) -> bool {
         let at = at.unwrap_or(0);
         self.full.iter().any(|(span, _, full)| Some(*full) == process && span.contains(&at))
     }
 
-    /// The troubles that were in force, or could still be felt, at some moment between the two.
+    /// The troubles that were in force, or still had effects, at some moment between the two.
     pub(crate) fn troubles_in(&self, from: u64, to: u64) -> impl Iterator<Item = &Trouble<'a>> {
         self.troubles.iter().filter(move |trouble| {
             trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from
         })
     }
 
-    /// Whether somebody tells that a reading is lost. Only those tell of it who have not had the
-    /// reading themselves; they need not be there any more.
+    /// Whether any life reports that a reading is lost. Only lives that have not received the
+    /// reading report it, and they may be gone by now.
     pub(crate) fn is_declared_lost(&self, origin: LifeId, oseq: u64) -> bool {
         self.placed.iter().any(
             |placed| matches!(placed.entry.kind, Kind::Lost { origin: whose, from, to } if whose == origin && (from..=to).contains(&oseq)),
         )
     }
 
-    /// Whether a life gives up the place of one of its readings after that moment: it goes over to
-    /// another group, or takes back what it had handed over there because the rest of its group has
-    /// gone on without it.
+    /// Whether a life gives up the place of one of its readings after that moment: it moves to
+    /// another group, or takes back what it had delivered there because the rest of its group
+    /// continued without it.
     pub(crate) fn gives_up(&self, life: LifeId, oseq: u64, t: u64) -> bool {
         let mut had = None;
         self.lives[life].facts.iter().filter(|fact| fact.t >= t).any(|fact| match fact.what {
@@ -368,13 +369,13 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether a life was in trouble of its own at a moment, or just before. Where others, too,
-    /// fell into trouble meanwhile, each of them takes the group as long again to get over.
+    /// Whether a life was in trouble at a moment, or shortly before. For every other life that got
+    /// into trouble meanwhile, the group gets the same time again to recover.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
         self.feels(life, t, |trouble| trouble.kind != TroubleKind::Machine)
     }
 
-    /// Whether a life stood still for at least `span`, and may feel it at that moment.
+    /// Whether a life was paused for at least `span`, and may still be affected at that moment.
     pub(crate) fn stood_still(&self, life: LifeId, t: u64, span: u64) -> bool {
         self.feels(life, t, |trouble| {
             trouble.kind == TroubleKind::Paused
@@ -399,8 +400,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether the links between these two were cut or bad, or the machine late, at a moment, or
-    /// just before.
+    /// Whether the links between these two were cut or degraded, or the machine late, at a moment
+    /// or shortly before.
     pub(crate) fn is_cut_between(&self, [one, other]: [LifeId; 2], t: u64) -> bool {
         let names = self.lives[one].process.zip(self.lives[other].process);
         self.troubles_in(t, t).any(|trouble| match trouble.kind {
@@ -413,8 +414,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether links of one of these lives were cut or bad, or the machine late, at a moment, or
-    /// just before.
+    /// Whether links of one of these lives were cut or degraded, or the machine late, at a moment
+    /// or shortly before.
     pub(crate) fn is_stormy(&self, lives: [LifeId; 2], t: u64) -> bool {
         self.troubles_in(t, t).any(|trouble| match trouble.kind {
             TroubleKind::Machine => true,
@@ -423,15 +424,15 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether a trouble is one of that life, or of the process that it runs in: a cut outlives
-    /// those whom it met.
+    /// Whether a trouble concerns that life, or the process that it runs in: a cut outlasts the
+    /// lives that it affected.
     fn concerns(&self, trouble: &Trouble<'_>, life: LifeId) -> bool {
         let process = self.lives[life].process;
         trouble.lives.contains(&life)
             || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
     }
 
-    /// Where a life promised an epoch; the owner of the epoch does so as it claims it.
+    /// When a life promised an epoch; the owner promises its epoch by claiming it.
     pub(crate) fn promise_of(&self, life: LifeId, epoch: EpochId) -> Option<&Fact<'a>> {
         self.lives[life]
             .facts
@@ -443,19 +444,19 @@ impl<'a> Index<'a> {
         self.lives.iter().position(|life| life.inc == inc && life.peer == peer)
     }
 
-    /// The moment at which progress is asked for: the end of the quiet window. What comes after it,
-    /// such as everybody being told to stop, is another story.
+    /// The moment at which progress is demanded: the end of the quiet window. Later events, such as
+    /// the shutdown, do not count.
     pub(crate) fn rest(&self) -> u64 {
         self.quiet.as_ref().map_or(self.end, |quiet| quiet.to)
     }
 
-    /// Whether anybody was blocked at some moment between the two (mode `primary`): from when it
-    /// said so until it leads or follows, or gets a view.
+    /// Whether any peer was blocked at some moment between the two (mode `primary`): from its
+    /// report until it leads, follows, or gets a view.
     pub(crate) fn was_blocked(&self, from: u64, to: u64) -> bool {
         (0..self.lives.len()).any(|life| self.is_blocked(life, from, to))
     }
 
-    /// Whether one was, at some moment between the two.
+    /// Whether one life was blocked at some moment between the two.
     pub(crate) fn is_blocked(&self, life: LifeId, from: u64, to: u64) -> bool {
         let life = &self.lives[life];
         let mut since = None;
@@ -478,7 +479,7 @@ impl<'a> Index<'a> {
         since.is_some() && life.ended.is_none_or(|ended| ended >= from)
     }
 
-    /// The peers of which some life tells no single readings.
+    /// The peers with a life that does not report single readings.
     pub(crate) fn omitting(&self) -> Vec<PeerId> {
         let mut peers: Vec<PeerId> =
             self.lives.iter().filter(|life| life.omits).map(|life| life.peer.clone()).collect();
@@ -487,7 +488,7 @@ impl<'a> Index<'a> {
         peers
     }
 
-    /// The lives that could all talk to each other at that moment.
+    /// The lives that could all reach each other at that moment.
     pub(crate) fn core(&self) -> Vec<LifeId> {
         let rest = self.rest();
         let named = self.quiet.as_ref().map_or(&[][..], |quiet| &quiet.core);
@@ -510,13 +511,13 @@ impl<'a> Index<'a> {
             .collect()
     }
 
-    /// What a life had said by then, newest last.
+    /// The reports of a life up to that moment, newest last.
     pub(crate) fn said_by_rest(&self, life: LifeId) -> &[Fact<'a>] {
         let (facts, rest) = (&self.lives[life].facts, self.rest());
         &facts[..facts.partition_point(|fact| fact.t <= rest)]
     }
 
-    /// The newest view that a life had by then.
+    /// The newest view of a life at that moment.
     pub(crate) fn last_view(&self, life: LifeId) -> Option<&ViewFact<'a>> {
         self.said_by_rest(life).iter().rev().find_map(|fact| match fact.what {
             What::Entry(Entry { kind: Kind::View(view), .. }) => Some(&self.views[view]),

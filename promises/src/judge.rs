@@ -1,4 +1,4 @@
-//! The judge: every promise held against one history.
+//! The judge: checks every promise against one history.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,53 +12,53 @@ use crate::index::Index;
 use crate::judged_run::{JudgedRun, Options};
 use crate::sheet::{Broken, Sheet};
 
-/// What the judge says.
+/// The result of the judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// One for every promise, in the order of the catalogue.
+    /// One finding per promise, in the order of the catalogue.
     pub findings: Vec<Finding>,
     /// Holes in the evidence.
     pub holes: Vec<Hole>,
-    /// How many lines could not be read.
+    /// How many lines were unreadable.
     pub unreadable: usize,
-    /// Faults that were not seen to have worked, by id.
+    /// Faults whose effect was not confirmed, by id.
     pub unconfirmed: Vec<String>,
-    /// Promises that had to be looked at and were not, by id.
+    /// Required promises that had nothing to check, by id.
     pub missing: Vec<String>,
-    /// Peers that tell no single readings (`log_deliveries` is off): what they delivered cannot be
+    /// Peers that report no single readings (`log_deliveries` is off): their deliveries cannot be
     /// judged.
     pub omitting: Vec<PeerId>,
 }
 
-/// What became of one promise.
+/// The finding about one promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Its id.
     pub promise: &'static str,
-    /// The invariants of the protocol that it stands for.
+    /// The invariants of the protocol that it covers.
     pub invariants: &'static [&'static str],
-    /// What it says.
+    /// Its statement.
     pub statement: &'static str,
     /// Whether it is a law or a service level.
     pub demand: Demand,
     /// How many records could have broken it.
     pub looked_at: u64,
-    /// How many more could have, and were not held against it: for which reasons.
+    /// How many more records could have broken it and were not judged, by reason.
     pub excused: BTreeMap<&'static str, u64>,
-    /// How it was broken; at most [`BROKEN_MAX`](crate::BROKEN_MAX) are kept.
+    /// The breaches; at most [`BROKEN_MAX`](crate::BROKEN_MAX) are kept.
     pub broken: Vec<Broken>,
-    /// How often it was broken altogether.
+    /// The number of breaches.
     pub times: u64,
 }
 
 /// Held, broken or unknown: of one promise, or of all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Looked at, and nothing broke it.
+    /// Checked, and no record broke it.
     Held,
     /// Broken.
     Broken,
-    /// There was nothing to look at, or evidence is missing.
+    /// There was nothing to check, or evidence is missing.
     Unknown,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Finding {
-    /// What became of it.
+    /// Its outcome.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match (self.broken.is_empty(), self.looked_at) {
@@ -85,7 +85,7 @@ impl Finding {
 }
 
 impl Judgement {
-    /// The one outcome of a run.
+    /// The outcome of the whole run.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         if self.findings.iter().any(|finding| !finding.broken.is_empty()) {
@@ -97,7 +97,7 @@ impl Judgement {
         }
     }
 
-    /// What was found of one promise.
+    /// The finding about one promise.
     #[must_use]
     pub fn find(&self, promise: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.promise == promise)
@@ -108,7 +108,7 @@ impl Judgement {
         self.findings.iter().filter(|finding| !finding.broken.is_empty())
     }
 
-    /// Why "held" would say too much, as sentences; empty if it would not.
+    /// Why "held" would claim too much, as sentences; empty if it would not.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = vec![];
@@ -142,7 +142,7 @@ impl Judgement {
     }
 }
 
-/// Holds a history against every promise.
+/// Checks every promise against a history.
 #[must_use]
 pub fn judge(history: &History, options: &Options) -> Judgement {
     let holes = history.holes();

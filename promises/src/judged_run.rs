@@ -1,4 +1,4 @@
-//! What a check looks at: a history, its index, and what has to be known of the run besides.
+//! The input of a check: a history, its index, and further facts about the run.
 
 use protocol::config::{Knobs, Mode};
 
@@ -6,20 +6,19 @@ use crate::disk::Disk;
 use crate::history::History;
 use crate::index::Index;
 
-/// What has to be known of a run besides its history.
+/// Facts about a run that its history does not hold.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The knobs it ran with: what is promised depends on the mode among them, and bounds on time
-    /// are reckoned from them.
+    /// The knobs of the run: its mode decides what is promised, and bounds on time depend on them.
     pub knobs: Knobs,
-    /// Promises that must have had something to look at, by id.
+    /// Promises that must have had something to check, by id.
     pub required: Vec<String>,
     /// Whether the peers wrote `publish` events.
     pub publish_known: bool,
-    /// Whether the run ended at rest: nothing done to anybody any more, the workload over,
-    /// everything drained. Progress is demanded only then.
+    /// Whether the run ended at rest: no fault in force, the workload over, everything drained.
+    /// Progress is demanded only then.
     pub settled: bool,
-    /// What the peers' sinks have written, where it is known.
+    /// The files of the peers' sinks, if known.
     pub disks: Vec<Disk>,
 }
 
@@ -35,7 +34,7 @@ impl Default for Options {
     }
 }
 
-/// All that a check may look at.
+/// The input of a check.
 pub(crate) struct JudgedRun<'a> {
     pub(crate) history: &'a History,
     pub(crate) index: &'a Index<'a>,
@@ -43,13 +42,13 @@ pub(crate) struct JudgedRun<'a> {
 }
 
 impl JudgedRun<'_> {
-    /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by
-    /// what the peers say.
+    /// Whether only a side with a quorum may continue: by the knobs, or, if they are unknown, by
+    /// the reports of the peers.
     pub(crate) fn is_primary(&self) -> bool {
         self.options.knobs.mode == Mode::Primary || self.index.primary
     }
 
-    /// What an entry of a log weighs at most. A history does not tell how long readings are.
+    /// The greatest size of a log entry. A history does not hold the sizes of readings.
     pub(crate) fn heaviest_entry(&self) -> u64 {
         let largest =
             self.index.views.iter().map(|view| view.members.len() as u64).max().unwrap_or(0);

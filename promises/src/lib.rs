@@ -1,10 +1,11 @@
-//! What a group of peers promises, and how to tell from its history whether it kept its word.
+//! The promises of a group of peers, and a judge that decides from a history whether the group kept
+//! them.
 //!
-//! A run leaves a [`History`]: what the peers report of themselves ([`protocol::note::Event`]) and
-//! what was done to them from outside ([`WorldEvent`]), in one timeline. [`judge()`] holds it
-//! against every promise of the [`CATALOGUE`] and returns a [`Judgement`]: held, broken (with the
-//! few records that show it), or unknown where nothing was seen that could have broken it. The same
-//! judge serves simulated runs and real ones.
+//! A run leaves a [`History`]: the reports of the peers ([`protocol::note::Event`]) and the ground
+//! truth from outside ([`WorldEvent`]), in one timeline. [`judge()`] checks every promise of the
+//! [`CATALOGUE`] against it and returns a [`Judgement`]: held, broken (with the few records that
+//! prove it), or unknown if no record could have broken it. The same judge serves simulated runs
+//! and real ones.
 //!
 //! Pure: no file, no clock, no thread. Callers read the event files and pass their text.
 

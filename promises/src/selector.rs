@@ -1,8 +1,9 @@
-//! Whom a step means: `leader`, `2 members`, `$old`, `peer3`, a list. Late-bound: resolved against
-//! the [`Standing`] of the moment, with a draw where several would do.
+//! The targets of a step: `leader`, `2 members`, `$old`, `peer3`, a list. A selector is resolved
+//! when the step runs, against the [`Standing`] of that moment, with a draw if several processes
+//! match.
 //!
-//! Names processes, not peers. What cannot be decided is an error that says who believes what,
-//! never a guess.
+//! Selectors denote processes, not peers. An undecidable selector is an error with the beliefs of
+//! the peers, never a guess.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,58 +14,58 @@ use thiserror::Error;
 
 use crate::standing::{Stand, Standing};
 
-/// Names that steps have bound (`as = "old"`), without the dollar sign; also `minority-of:<step>`.
+/// The names bound by steps (`as = "old"`), without the dollar sign; also `minority-of:<step>`.
 pub type Bindings = BTreeMap<String, Vec<String>>;
 
-/// Where a choice among equals comes from: the same three always choose the same.
+/// The draw of a choice among equals: the same three values always choose the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw<'a> {
     /// The run's seed.
     pub seed: u64,
-    /// What is being chosen, such as the step's id.
+    /// The purpose of the choice, such as the step's id.
     pub purpose: &'a str,
-    /// Which repetition of it.
+    /// The repetition of the step.
     pub counter: u64,
 }
 
-/// Whom a step means.
+/// The targets of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// Whom more than half of those that live name in their newest view.
+    /// The leader that more than half of the live processes name in their newest view.
     Leader,
-    /// Somebody alive who does not lead.
+    /// A live process that does not lead.
     Member,
-    /// Somebody alive.
+    /// Any live process.
     Any,
-    /// Everybody alive.
+    /// All live processes.
     All,
-    /// The highest in priority of those alive.
+    /// The live process with the highest priority.
     Highest,
-    /// The lowest in priority of those alive.
+    /// The live process with the lowest priority.
     Lowest,
-    /// The highest alive below the leader.
+    /// The live process with the highest priority below the leader.
     Successor,
-    /// As many of those alive as are just not half.
+    /// The largest minority of the live processes.
     Minority,
-    /// As many of those alive as are just more than half.
+    /// The smallest majority of the live processes.
     Majority,
-    /// Those alive to whom nothing was done in this run.
+    /// The live processes without any fault in this run.
     Survivors,
-    /// Everybody alive who does not lead.
+    /// All live processes that do not lead.
     Members,
-    /// Those that a partition left with fewer than half; recorded by the step.
+    /// The processes that a partition left with fewer than half; recorded by the step.
     MinorityOf(String),
-    /// A process by its name, dead or alive.
+    /// A process by name, dead or alive.
     Named(String),
-    /// What an earlier step bound.
+    /// The processes that an earlier step bound to a name.
     Bound(String),
-    /// So many, drawn out of those that another selector means.
+    /// That number of processes, drawn from those of another selector.
     Some(usize, Box<Self>),
     /// All of these.
     List(Vec<Self>),
 }
 
-/// Why a selector means nobody, or nobody in particular.
+/// Why a selector denotes no process.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SelectorError {
     /// Not a selector at all.
@@ -76,7 +77,7 @@ pub enum SelectorError {
         /// The selector it looks like.
         near: Option<String>,
     },
-    /// Nobody fits just now; waiting may help.
+    /// No process matches now; waiting may help.
     #[error("nobody fits `{selector}`: {why}")]
     Nobody {
         /// The selector.
@@ -84,12 +85,12 @@ pub enum SelectorError {
         /// Why.
         why: String,
     },
-    /// Nobody knows who leads; waiting may help.
+    /// The leader is unknown; waiting may help.
     #[error("who is `{selector}`? There is no majority for any leader: {beliefs}")]
     Ambiguous {
         /// The selector.
         selector: String,
-        /// Who believes what.
+        /// The beliefs of the peers.
         beliefs: String,
     },
     /// No step has bound that name.
@@ -103,8 +104,7 @@ pub enum SelectorError {
 }
 
 impl Selector {
-    /// The processes that it means.
-    ///
+    /// The processes that the selector denotes.
     /// # Errors
     /// [`SelectorError`], never `Unknown`; `Nobody` and `Ambiguous` may pass when the group moves
     /// on.
@@ -200,7 +200,7 @@ impl Selector {
         let leader = standing
             .leader()
             .map_err(|beliefs| SelectorError::Ambiguous { selector: self.to_string(), beliefs })?;
-        // A refused twin bears the leader's name and has no view.
+        // A refused twin has the leader's name and no view.
         let bearers = standing.all().filter(|stand| stand.peer == leader && stand.alive);
         bearers
             .max_by_key(|stand| stand.view.is_some())
@@ -216,8 +216,8 @@ fn names(stands: &[&Stand]) -> Vec<String> {
     stands.iter().map(|stand| stand.process.clone()).collect()
 }
 
-/// `count` of them, each as likely as the other, in their order; none if there are not so many or
-/// none is wanted.
+/// `count` of the names, with equal probability, in their order; none if there are too few or none
+/// is wanted.
 fn pick(names: &[String], count: usize, draw: Draw<'_>) -> Option<Vec<String>> {
     if count == 0 || names.len() < count {
         return None;
@@ -225,7 +225,7 @@ fn pick(names: &[String], count: usize, draw: Draw<'_>) -> Option<Vec<String>> {
     let mut left: Vec<usize> = (0..names.len()).collect();
     let mut picked: Vec<usize> = (0..count)
         .map(|turn| {
-            // One counter a turn: 64 turns of one draw do not meet those of the next.
+            // One counter per turn: the 64 turns of one draw do not overlap those of the next.
             let counter = draw.counter.wrapping_mul(1 << 16).wrapping_add(turn as u64);
             left.remove(draw_below(draw.seed, draw.purpose, counter, left.len() as u64) as usize)
         })
@@ -252,7 +252,7 @@ const WORDS: [(&str, Selector); 14] = [
 ];
 
 impl Selector {
-    /// Reads a selector; a word that is neither one nor a name in `processes` is an error with a
+    /// Parses a selector; a word that is neither one nor a name in `processes` is an error with a
     /// suggestion.
     ///
     /// # Errors
@@ -287,8 +287,7 @@ impl Selector {
 impl FromStr for Selector {
     type Err = SelectorError;
 
-    /// Takes any word that is not a selector for the name of a process; [`Selector::parse`] checks
-    /// it.
+    /// Takes any word that is no selector for a process name; [`Selector::parse`] checks it.
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         let text = text.trim();
         let unknown = || SelectorError::Unknown { text: text.to_owned(), near: None };
@@ -349,7 +348,7 @@ impl fmt::Display for Selector {
     }
 }
 
-/// How many letters have to change (Levenshtein); words are short, so the plain table will do.
+/// The Levenshtein distance; words are short, so the plain table suffices.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,82 +1,82 @@
-//! Shapes of trouble: who cannot reach whom, by name, as a directed table.
+//! Shapes of partitions: which peers cannot reach which, by name, as directed pairs.
 //!
-//! The most valuable ones are those that look well from one side: a leader that shouts and hears
-//! nothing, the highest peer deaf, two halves with one member in both.
+//! The most valuable shapes look healthy from one side: a leader that sends and receives nothing,
+//! the highest peer deaf, two halves with one member in both.
 
 use serde::{Deserialize, Serialize};
 
-/// Whom a fault hits.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
     /// The peer of that number, counted from 0.
     Peer(usize),
-    /// Whoever leads by then.
+    /// The leader at that moment.
     Leader,
-    /// The best of the living that do not lead.
+    /// The highest live peer that does not lead.
     Successor,
-    /// The best of the living.
+    /// The highest live peer.
     Highest,
-    /// The last of the living.
+    /// The lowest live peer.
     Lowest,
-    /// The one whose doing this fault has waited for.
+    /// The peer whose activity this fault has waited for.
     It,
 }
 
-/// Who cannot reach whom.
+/// Which peers cannot reach which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// These and all others: neither way.
+    /// These and all others, both ways.
     Split(Vec<usize>),
-    /// This one and all others: neither way.
+    /// This one and all others, both ways.
     Isolate(Who),
-    /// It speaks, and hears nobody.
+    /// It can send, and receives nothing.
     Deaf(Who),
-    /// It hears, and nobody hears it.
+    /// It receives, and can send nothing.
     Mute(Who),
     /// The lower half and the upper half.
     Halves,
     /// The lower third and the rest.
     MinorityThird,
-    /// Two halves, joined by this one only.
+    /// Two halves, joined only by this peer.
     Bridge(usize),
-    /// Everybody reaches only the next and the one before, in a ring.
+    /// Each peer reaches only its two neighbours in a ring.
     Ring,
-    /// Everybody reaches just a majority, and no two the same one.
+    /// Each peer reaches a bare majority, and no two peers the same one.
     MajorityRing,
-    /// Everybody reaches only the next and the one before, and the ends nobody beyond.
+    /// Each peer reaches only its neighbours in a chain.
     Chain,
-    /// Everybody reaches only this one.
+    /// Every peer reaches only this one.
     Star(Who),
     /// From the first of each pair to the second.
     Pairs(Vec<(usize, usize)>),
 }
 
-/// What is cut.
+/// What a cut affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     /// Everything.
     #[default]
     All,
-    /// Datagrams only: nobody is discovered, connections live.
+    /// Datagrams only: discovery fails, connections live.
     Datagrams,
-    /// Connections only: everybody is heard of, and nobody can be talked to.
+    /// Connections only: every peer is discovered, and none can be talked to.
     Streams,
     /// Broadcasts only.
     Broadcasts,
     /// Unicast datagrams only.
     Unicasts,
-    /// Dials only: what stands lives on.
+    /// Dials only: existing connections live on.
     Dials,
-    /// A firewall between them answers every segment with a reset, for the other end: connections
-    /// break, and dials are refused.
+    /// A firewall between them answers every segment with a reset in the name of the other end:
+    /// connections break, and dials are refused.
     Resets,
 }
 
 impl Shape {
-    /// The directed pairs, for so many hosts; `find` resolves who is meant.
+    /// The directed pairs, for this number of hosts; `find` resolves the targets.
     #[must_use]
     pub fn pairs(&self, hosts: usize, find: impl Fn(Who) -> Option<usize>) -> Vec<(usize, usize)> {
         let all = (0..hosts)
@@ -117,7 +117,7 @@ impl Shape {
         }
     }
 
-    /// Shapes that say the same more simply, or nearly; for this many hosts.
+    /// Shapes that are simpler and have nearly the same effect, for this number of hosts.
     #[must_use]
     pub fn simpler(&self, hosts: usize) -> Vec<Self> {
         match self {

@@ -1,4 +1,4 @@
-//! What a check writes down: how much it saw, what it excused, and each breach.
+//! The results of a check: how many records it examined, what it excused, and each breach.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub struct Broken {
     pub evidence: Vec<usize>,
 }
 
-/// What a check writes down.
+/// The results of a check.
 #[derive(Default)]
 pub(crate) struct Sheet {
     pub(crate) looked_at: u64,
@@ -21,28 +21,28 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// One more record that could have broken the promise.
+    /// Counts one more record that could have broken the promise.
     pub(crate) fn look(&mut self) {
         self.looked_at += 1;
     }
 
-    /// One more that could have broken it, and that is not held against it.
+    /// Counts one more such record that is not judged.
     pub(crate) fn excuse(&mut self, why: &'static str) {
         *self.excused.entry(why).or_default() += 1;
     }
 
-    /// So many more of them.
+    /// Counts this many more records that could have broken the promise.
     pub(crate) fn look_at(&mut self, count: usize) {
         self.looked_at += count as u64;
     }
 
-    /// What was said of each breach.
+    /// The sentence of each breach.
     #[cfg(test)]
     pub(crate) fn words(&self) -> Vec<String> {
         self.broken.iter().map(|broken| broken.words.clone()).collect()
     }
 
-    /// A breach; the words are made only if there is room for them.
+    /// Adds a breach; its sentence is made only if there is room for it.
     pub(crate) fn breach(&mut self, evidence: &[usize], words: impl FnOnce() -> String) {
         self.looked_at = self.looked_at.max(1);
         self.times += 1;
@@ -55,7 +55,7 @@ impl Sheet {
     }
 }
 
-/// Why promises of progress are not held against a run.
+/// The reason for not judging promises of progress in a run.
 pub(crate) const NOT_AT_REST: &str = "the run did not end at rest";
 /// How many breaches of one promise are kept.
 pub const BROKEN_MAX: usize = 8;

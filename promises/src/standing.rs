@@ -1,9 +1,9 @@
-//! Where a group stands, as far as its events tell: who lives, who stands still, who believes whom
-//! to lead.
+//! The state of a group, as far as its events tell: which processes live, which are paused, and
+//! which leader each believes in.
 //!
-//! Fed with records as they come; asked by selectors, by conditions that wait, and by
-//! `chaos status`. Keyed by the name of the process, because two processes may claim one peer id
-//! (and one of them is refused).
+//! Fed with records as they arrive; used by selectors, by waiting conditions, and by `chaos
+//! status`. Keyed by process name, because two processes may claim one peer id (and one of them is
+//! refused).
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use protocol::note::{Event, Note};
 use crate::fault::Fault;
 use crate::world::{GroundTruth, WorldEvent};
 
-/// Where one process stands.
+/// The state of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
     /// The name of the process.
     pub process: String,
     /// The peer it is.
     pub peer: PeerId,
-    /// Which of its lives.
+    /// Its incarnation.
     pub inc: Incarnation,
     /// Process id; 0 in the simulator.
     pub pid: u32,
@@ -28,19 +28,19 @@ pub struct Stand {
     pub pid_start: u64,
     /// Its rank in elections.
     pub priority: Priority,
-    /// Where its human log goes.
+    /// The path of its human log.
     pub log: Option<String>,
-    /// Whether it runs, as far as is known.
+    /// Whether it runs, as far as known.
     pub alive: bool,
-    /// Whether it was told to stand still.
+    /// Whether it is paused.
     pub paused: bool,
-    /// Whether anything was done to it in this run (faults of links included).
+    /// Whether any fault hit it in this run (faults of links included).
     pub hit: bool,
     /// The newest view it reported in this life.
     pub view: Option<Seen>,
-    /// Whether it leads, by its own word.
+    /// Whether it leads, by its own report.
     pub leads: bool,
-    /// Whether it misses its leader and asks around.
+    /// Whether it misses its leader and runs an election.
     pub electing: bool,
 }
 
@@ -51,26 +51,26 @@ pub struct Seen {
     pub epoch: Epoch,
     /// Its number.
     pub view_id: ViewId,
-    /// Who leads it.
+    /// Its leader.
     pub leader: PeerId,
-    /// Everyone in it, lowest priority first.
+    /// Its members, lowest priority first.
     pub members: Vec<PeerId>,
 }
 
-/// Where a group stands.
+/// The state of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     stands: BTreeMap<String, Stand>,
 }
 
 impl Standing {
-    /// Of nobody.
+    /// Of an empty group.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in what the peer that runs as `process` reported.
+    /// Takes a report of the peer that runs as `process`.
     pub fn observe(&mut self, process: &str, event: &Event) {
         if let Note::Start { pid, pid_start, log, address, priority, .. } = &event.note {
             let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
@@ -120,7 +120,7 @@ impl Standing {
         }
     }
 
-    /// Takes in what was done or seen from outside.
+    /// Takes a fact of the ground truth.
     pub fn witness(&mut self, event: &WorldEvent) {
         match &event.what {
             GroundTruth::Exit { process, pid, .. } => {
@@ -153,32 +153,32 @@ impl Standing {
         }
     }
 
-    /// Notes that a process is gone, or that it is there after all, when somebody has looked.
+    /// Records whether a process exists, after a look at the system.
     pub fn set_alive(&mut self, process: &str, alive: bool) {
         if let Some(stand) = self.stands.get_mut(process) {
             stand.alive = alive;
         }
     }
 
-    /// Notes that a process stands still, or does not, when somebody has looked.
+    /// Records whether a process is paused, after a look at the system.
     pub fn set_paused(&mut self, process: &str, paused: bool) {
         if let Some(stand) = self.stands.get_mut(process) {
             stand.paused = paused;
         }
     }
 
-    /// Everyone ever seen, by name of process.
+    /// All processes ever seen, by name.
     pub fn all(&self) -> impl Iterator<Item = &Stand> {
         self.stands.values()
     }
 
-    /// One of them.
+    /// The state of one process.
     #[must_use]
     pub fn find(&self, process: &str) -> Option<&Stand> {
         self.stands.get(process)
     }
 
-    /// Those that live, lowest priority first.
+    /// The live processes, lowest priority first.
     #[must_use]
     pub fn live(&self) -> Vec<&Stand> {
         let mut live: Vec<&Stand> = self.stands.values().filter(|stand| stand.alive).collect();
@@ -186,7 +186,7 @@ impl Standing {
         live
     }
 
-    /// The peer that more than half of those that live and move name in their newest view.
+    /// The peer that more than half of the live and running processes name in their newest view.
     ///
     /// # Errors
     /// Who believes what, as a sentence, if there is no such peer.
@@ -204,8 +204,8 @@ impl Standing {
         }
     }
 
-    /// Whether one view, led by one of them, is in force at all that live and names exactly them,
-    /// and nobody is asking for another leader; else the words that say what is missing.
+    /// Whether one view, led by one of them, is in force at all live processes and names exactly
+    /// them, and none of them asks for another leader; otherwise what is missing.
     ///
     /// # Errors
     /// What is missing, as a sentence.

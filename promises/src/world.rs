@@ -1,14 +1,13 @@
-//! What is done to a group from outside, and what is seen of it there: the ground truth beside the
+//! The ground truth: what is done to a group from outside, and what is observed there, beside the
 //! peers' own events.
 //!
-//! Written by whoever acts: the orchestrator (`_`), the `chaos` command (`_chaos.<pid>`), the
-//! simulator (`_sim`). A line of this kind has no `inc`, and a peer's line always has one; that is
-//! how a reader tells them apart.
+//! Written by the program that acts: the orchestrator (`_`), the `chaos` command (`_chaos.<pid>`),
+//! the simulator (`_sim`). A line of this kind has no `inc`, and a peer's line always has one; so a
+//! reader tells them apart.
 //!
-//! `t` is the moment **before** the act was begun, also where the line is written after it was
-//! confirmed: the peers may react before the line is on disk, and an effect must not precede its
-//! cause in the merged timeline. Only the end of a fault (`heal`) bears the moment after it was
-//! undone.
+//! `t` is the moment **before** the act began, even if the line is written after its confirmation:
+//! the peers may react before the line is on disk, and an effect must not precede its cause in the
+//! merged timeline. Only the end of a fault (`heal`) bears the moment after it was undone.
 
 use protocol::id::PeerId;
 use protocol::note::EVENT_VERSION;
@@ -28,20 +27,20 @@ pub struct WorldEvent {
     pub p: String,
     /// The writer's own count of its events.
     pub n: u64,
-    /// What was done or seen.
+    /// The fact.
     #[serde(flatten)]
     pub what: GroundTruth,
 }
 
 impl WorldEvent {
-    /// An event of the present schema.
+    /// An event of the current schema.
     #[must_use]
     pub fn new(t: Time, p: &str, n: u64, what: GroundTruth) -> Self {
         Self { v: EVENT_VERSION, t, p: p.to_owned(), n, what }
     }
 }
 
-/// What was done or seen.
+/// A fact of the ground truth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum GroundTruth {
@@ -67,26 +66,26 @@ pub enum GroundTruth {
         status: Option<i32>,
         /// The signal that ended it, if one did.
         signal: Option<i32>,
-        /// Whether the scenario wanted this.
+        /// Whether the scenario intended this.
         expected: bool,
     },
     /// A step of the scenario begins or ends.
     Step {
         /// The step.
         id: String,
-        /// Which of the two.
+        /// Its beginning or its end.
         phase: Phase,
     },
     /// A fault is in force from here on.
     Fault {
-        /// The step, or a name of the writer's own; `heal` refers to it.
+        /// The step, or a name chosen by the writer; `heal` refers to it.
         id: String,
-        /// What was done.
+        /// The fault.
         #[serde(flatten)]
         fault: Fault,
-        /// The processes it was done to, by name; for faults of links, all that are concerned.
+        /// The affected processes, by name; for faults of links, all processes concerned.
         who: Vec<String>,
-        /// Whether it was seen to have worked (the process is gone, or stopped).
+        /// Whether its effect was confirmed (the process is gone, or stopped).
         confirmed: bool,
     },
     /// A fault is over.
@@ -94,17 +93,17 @@ pub enum GroundTruth {
         /// The fault's id.
         id: String,
     },
-    /// From `from` to `to` nothing was done to anybody: liveness may be judged there.
+    /// From `from` to `to` there was no fault: liveness may be judged there.
     Quiet {
         /// The beginning.
         from: Time,
         /// The end.
         to: Time,
-        /// The processes that could all talk to each other; empty means all that live.
+        /// The processes that could all reach each other; empty means all live processes.
         #[serde(default)]
         core: Vec<String>,
     },
-    /// What became of an expectation.
+    /// The outcome of an expectation.
     Expect {
         /// Its name.
         id: String,
@@ -113,12 +112,12 @@ pub enum GroundTruth {
         /// The words of the report.
         words: String,
     },
-    /// The writer's own loop ran this late: what it saw may be the machine's doing.
+    /// The writer's own loop ran this late: its observations may be the machine's fault.
     Lag {
         /// How late, in microseconds.
         us: u64,
     },
-    /// What a process holds.
+    /// The resources of a process.
     Sample {
         /// The name of the process.
         process: String,
@@ -136,7 +135,7 @@ pub enum GroundTruth {
     },
 }
 
-/// Which end of a step.
+/// The beginning or the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {

@@ -1,5 +1,5 @@
-//! What reaches the sinks: published once, delivered at most once, in the order of its origin, and
-//! accounted for.
+//! Deliveries to the sinks: each reading was published once, is delivered at most once, in the
+//! order of its origin, and is accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use crate::index::{Entry, Index, Kind, LifeId, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
-/// Everything delivered was published by the origin it names, with those bytes, and comes at most
-/// once to each peer.
+/// Every delivered reading was published by its origin with these bytes, and each peer delivers it
+/// at most once.
 pub(crate) fn integrity(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
-    // What nobody but those who got it tells of: the bytes, and who got it first.
+    // Readings known only from their receivers: the bytes, and the first receiver.
     let mut unseen: BTreeMap<(LifeId, u64), (u64, usize)> = BTreeMap::new();
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
@@ -39,9 +39,8 @@ pub(crate) fn integrity(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                         index.name(id)
                     )
                 }),
-                // A killed process takes the events that it was about to write with it. That it
-                // published such a reading is not known then; that all who got it got the same
-                // bytes is.
+                // A killed process loses the events that it was about to write. Then its
+                // publication is unknown; that all receivers got the same bytes is still known.
                 None if cut_off(index, origin) && !index.published_from(origin, oseq) => {
                     let first = *unseen.entry((origin, oseq)).or_insert((digest, fact.at));
                     if first.1 == fact.at {
@@ -86,7 +85,7 @@ fn cut_off(index: &Index<'_>, life: LifeId) -> bool {
     index.lives[life].ended.is_some() && !index.lives[life].stopped
 }
 
-/// What comes from one origin comes in the order in which it was published.
+/// Readings of one origin are delivered in the order of their publication.
 pub(crate) fn fifo(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let mut last: Vec<Option<(u64, usize)>> = vec![];
@@ -114,9 +113,9 @@ pub(crate) fn fifo(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Once the group is at rest, every reading of a peer that still lives stands once in the log that
-/// the group has then, or was declared lost there: also those of a side that has lost a merge. And
-/// every merge names what it takes back.
+/// Once the group is at rest, every reading of a live peer is in the group's log exactly once, or
+/// was declared lost there. This includes readings of a side that lost a merge. And every merge
+/// names the ranges that it takes back.
 pub(crate) fn accounted(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     merges_name_their_ranges(index, sheet);
@@ -126,8 +125,8 @@ pub(crate) fn accounted(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
     let core = index.core();
     let mut ordered: Vec<(LifeId, u64)> = vec![];
-    // What stands where those who are left have nothing, because they came later or were told of a
-    // hole, is known from those who were there.
+    // The remaining peers may lack an entry because they joined later or were told of a gap. Peers
+    // that were there earlier tell what the entry is.
     let mut held: BTreeSet<u64> = BTreeSet::new();
     for id in &core {
         let log = log_at_rest(index, *id);
@@ -167,10 +166,10 @@ pub(crate) fn accounted(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether a reading stands where its origin was told of a hole, and whoever is left of the group
-/// came in after it, so that nobody can show it any more: somebody has delivered it there, or its
-/// origin's earlier readings stand below the hole and the later ones above, because a log takes the
-/// numbers of one origin one after the other.
+/// Whether a reading lies in a range that was a gap for its origin and that every remaining peer
+/// joined above, so that no peer can show the reading any more. Either a peer has delivered it
+/// there, or earlier readings of its origin lie below the gap and later ones above it, because a
+/// log takes the readings of one origin in the order of their numbers.
 fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
     let of_origin = |kind: Kind| match kind {
         Kind::Data { origin: whose, oseq, .. } if whose == origin => Some(oseq),
@@ -197,7 +196,7 @@ fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
     delivered.any(|placed| gaps.iter().any(|(from, to)| (*from..=*to).contains(&placed.entry.seq)))
 }
 
-/// What a life has of the log at rest: position, what stands there, record; lowest first.
+/// A life's log at rest: position, content, record; lowest position first.
 fn log_at_rest(index: &Index<'_>, life: LifeId) -> Vec<(u64, Kind, usize)> {
     let mut log: Vec<(u64, Kind, usize)> = vec![];
     for fact in index.said_by_rest(life) {
@@ -216,8 +215,8 @@ fn log_at_rest(index: &Index<'_>, life: LifeId) -> Vec<(u64, Kind, usize)> {
     log
 }
 
-/// A log has each reading once. Where both were handed over that is said of the peer; here one was
-/// suppressed as a repeat.
+/// A log holds each reading once. If both copies were delivered, the check of deliveries reports
+/// it; here one copy was suppressed as a repeat.
 fn twice(index: &Index<'_>, life: LifeId, log: &[(u64, Kind, usize)], sheet: &mut Sheet) {
     let readings = log.iter().filter_map(|(seq, kind, at)| match kind {
         Kind::Data { origin, oseq, digest, .. } => {
@@ -244,8 +243,8 @@ fn twice(index: &Index<'_>, life: LifeId, log: &[(u64, Kind, usize)], sheet: &mu
     }
 }
 
-/// A range that was taken back or lost is not empty; a merge names where the two logs parted, once
-/// for each.
+/// A range that was taken back or lost is not empty; a merge names the fork point of the two logs,
+/// once for each.
 fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
@@ -269,8 +268,8 @@ fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// At rest, every safe reading of a living peer that stands in its log was acknowledged to it, with
-/// the place where it stands; and no reading twice with the same place.
+/// At rest, every safe reading of a live peer that is in its log was acknowledged to it with its
+/// position; and no reading was acknowledged twice with the same position.
 pub(crate) fn confirmed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -279,7 +278,7 @@ pub(crate) fn confirmed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         for fact in &life.facts {
             match fact.what {
                 What::Cut { log: name, .. } => log = name,
-                // What was taken back may come again in the very place where it was.
+                // A reading that was taken back may return to its former position.
                 What::Diverged { from, .. } => told.retain(|(_, seq, _)| *seq < from),
                 What::Acknowledged { oseq, seq } => {
                     sheet.look();
@@ -337,7 +336,7 @@ pub(crate) fn confirmed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A group has no more members than the number that it admits.
+/// A group has at most the number of members that it admits.
 pub(crate) fn bounded(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for view in &index.views {
@@ -355,8 +354,8 @@ pub(crate) fn bounded(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Everything published in the quiet window, and everything else that one of the core has of the
-/// log they share, reaches each of the core, from its join point on.
+/// Every reading published in the quiet window, and every other entry of the shared log that one
+/// core peer has, reaches every core peer, from its join point on.
 pub(crate) fn delivers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
@@ -398,8 +397,8 @@ pub(crate) fn delivers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             .filter(|fact| (quiet.from..=quiet.to).contains(&fact.t))
         {
             let What::Publish { oseq, .. } = fact.what else { continue };
-            // Ordered by one side of a group that was still two then, and kept by nobody for the
-            // other side: that it is lost stands in the log in its place.
+            // Ordered by one side of a group that had two members at that time, and kept by no peer
+            // of the other side: the log declares it lost at its position.
             if index.gives_up(origin, oseq, fact.t) && index.is_declared_lost(origin, oseq) {
                 sheet.look();
                 continue;
@@ -432,7 +431,7 @@ struct Reach {
     end: u64,
     last_reading: Option<(u64, usize)>,
     had: BTreeMap<(LifeId, u64), u64>,
-    /// Ranges that it said it would not hand over, and what was there before it joined.
+    /// Ranges that the life declared as gaps, and the range below its join point.
     skipped: Vec<(u64, u64)>,
 }
 

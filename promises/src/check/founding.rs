@@ -1,27 +1,27 @@
-//! How epochs begin: what a founder had, and what it keeps.
+//! How epochs begin: the log of the founder, and what it keeps of it.
 
 use crate::check::held::Held;
 use crate::index::{EpochId, Index, LifeId, What};
 
-/// How an epoch began, by its owner's word.
+/// The start of an epoch, as its owner reports it.
 pub(crate) struct Founding {
     pub(crate) owner: LifeId,
     pub(crate) at: usize,
     pub(crate) t: u64,
     /// The last position before it.
     pub(crate) cut: u64,
-    /// Up to where its owner kept what it had handed over: further down, if the log that it goes on
-    /// in is another part's.
+    /// The last delivered position that its owner kept. It is lower if the owner continues in the
+    /// log of another part.
     pub(crate) keeps: u64,
-    /// In which epoch its owner was before, if in any.
+    /// The owner's previous epoch, if any.
     pub(crate) before: Option<EpochId>,
-    /// What the owner had delivered and kept.
+    /// The entries that the owner had delivered and kept.
     pub(crate) kept: Held,
-    /// What it had delivered and did not keep.
+    /// The entries that it had delivered and did not keep.
     pub(crate) dropped: Vec<(u64, EpochId, usize)>,
 }
 
-/// How each epoch began, where its owner has told it.
+/// The start of each epoch, if its owner reported it.
 pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
     let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
     for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
@@ -33,13 +33,13 @@ pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
                 What::Cut { epoch, seq, log: cut_log } => {
                     let name = &index.epochs[epoch].owner;
                     if std::mem::replace(&mut log, cut_log) != cut_log {
-                        // The log of a group that was founded apart: nothing of the old one is in
-                        // it.
+                        // The log of a separately founded group: it shares no entry with the old
+                        // one.
                         held.cut(0);
                         before = None;
                     }
                     if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
-                        // What it takes back with the cut, it does not keep.
+                        // Entries taken back with the cut are not kept.
                         let taken_back =
                             life.facts.get(turn + 1).and_then(|next| match next.what {
                                 What::Diverged { from, .. } => Some(from.saturating_sub(1)),

@@ -1,8 +1,8 @@
-//! Gaps that are told, held against what the leader had.
+//! Compares reported gaps with the entries that the leader retained.
 //!
-//! A leader keeps its last `retain_entries` entries, as long as they take no more than
-//! `retain_bytes`. What it has handed over itself and still keeps, nobody who follows it need miss,
-//! unless later readings of the same origin came first.
+//! A leader retains its last `retain_entries` entries, as long as they take at most `retain_bytes`.
+//! No follower needs to miss an entry that the leader delivered itself and still retains, unless
+//! later readings of the same origin came first.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// A gap is told only of readings that the leader does not retain, or that come after later ones of
+/// A gap covers only readings that the leader does not retain, or that come after later readings of
 /// their origin.
 pub(crate) fn gap_needed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
@@ -74,7 +74,7 @@ pub(crate) fn gap_needed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether a reading stands there that comes after all that were had of its origin.
+/// Whether that position holds a reading newer than all readings received of its origin.
 fn is_wanted(
     index: &Index<'_>,
     epoch: EpochId,
@@ -92,12 +92,12 @@ fn is_wanted(
     })
 }
 
-/// What a leader has handed over and keeps.
+/// The entries that a leader has delivered and retains.
 struct Kept {
     held: Held,
-    /// The last position that it need not have any more, by number.
+    /// The last position that it may have dropped by the number of entries.
     forgotten: u64,
-    /// The last one that it may have had to forget for the room that the rest takes.
+    /// The last position that it may have dropped because the later entries take the space.
     perhaps: u64,
 }
 
@@ -123,15 +123,15 @@ impl Kept {
         }
         let end = held.0.last().filter(|_| adopted == Some(epoch))?.0;
         let by_room = knobs.retain_bytes / run.heaviest_entry();
-        // It may hold more than it has handed over, by as much as was under way.
+        // It may retain more than it has delivered, by the entries in flight.
         let forgotten = end.saturating_sub(knobs.retain_entries.saturating_sub(SLACK));
         let perhaps = end.saturating_sub(by_room.min(knobs.retain_entries).saturating_sub(SLACK));
         Some(Self { held, forgotten, perhaps })
     }
 }
 
-/// Why something that depends on bytes is not judged.
+/// The reason for not judging what depends on bytes.
 pub(super) const SIZES: &str = "a history does not tell how long readings are";
 
-/// How much more a leader may hold than it has handed over.
+/// How many more entries a leader may retain than it has delivered.
 const SLACK: u64 = 16;

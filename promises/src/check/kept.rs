@@ -1,4 +1,4 @@
-//! What founders, and those in the view that made something stable, have to keep.
+//! What founders, and members of the view that made an entry stable, have to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// Who has had an entry that is stable, and asks to lead, goes on above it. In mode `available` it
-/// goes over to the log of another part, if that one has parted rightly, and it did not know itself
+/// A founder that had a stable entry starts its epoch above it. In mode `available` it may instead
+/// move to the log of another part, if that part left rightly and the founder itself did not know
 /// that the entry is stable.
 pub(crate) fn founders_keep(
     run: &JudgedRun<'_>,
@@ -69,11 +69,11 @@ pub(crate) fn founders_keep(
     }
 }
 
-/// Who was in the view in which something became stable, has it, whether it has handed it over or
-/// not; if it has followed nobody else since, and no other group has come up, it founds no epoch
-/// below.
+/// A member of the view in which an entry became stable has the entry, delivered or not. If it has
+/// followed no other leader since, and no other group has appeared, it founds no epoch below the
+/// entry.
 pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sheet: &mut Sheet) {
-    // The highest position that each epoch's leader told to be stable, when, and in which view.
+    // The highest position that each epoch's leader announced as stable, when, and in which view.
     let mut highest: Vec<Option<(u64, usize, usize)>> = vec![None; index.epochs.len()];
     for life in &index.lives {
         let (mut adopted, mut view, mut own) = (None, None, None);
@@ -83,9 +83,9 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
                 What::Entry(entry) => {
                     if let Kind::View(number) = entry.kind {
                         view = Some(number);
-                        // What is safe is told to be stable first and handed over then, a view like
-                        // anything else: an entry at or below that position was stable in the view
-                        // that it brings.
+                        // A safe entry is first announced as stable and then delivered, and a view
+                        // likewise: an entry at or below that position was stable in the view that
+                        // it installs.
                         if let Some((seq, by, at)) =
                             adopted.and_then(|epoch: EpochId| highest[epoch].as_mut())
                             && entry.seq <= *seq

@@ -1,4 +1,4 @@
-//! What is stable, and who knew it first.
+//! Which entries are stable, and which life knew it first.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use protocol::log_id::LogId;
 use crate::check::held::Held;
 use crate::index::{EpochId, Index, Kind, LifeId, What};
 
-/// Every entry that some life held and knew to be stable, by epoch and position: with who knew it
-/// first.
+/// Every entry that a life held and knew to be stable, by epoch and position, with the life that
+/// knew it first.
 pub(crate) type StableEntries<'a> = BTreeMap<(EpochId, u64), Known<'a>>;
 
-/// Every entry that is stable; `each` is called for every life that knows of one.
+/// Every stable entry; `each` is called for every life that knows of one.
 pub(crate) fn stable_entries<'a>(
     index: &'a Index<'a>,
     mut each: impl FnMut(&Known<'a>),
@@ -27,19 +27,19 @@ pub(crate) fn stable_entries<'a>(
     stable
 }
 
-/// Who knew of an entry that it is stable, and which records say so.
+/// A life that knew an entry to be stable, and the records that prove it.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) life: LifeId,
-    /// The record of the entry, and the one that makes it stable.
+    /// The record of the entry, and the record that makes it stable.
     pub(crate) held: usize,
     pub(crate) at: usize,
     pub(crate) t: u64,
     pub(crate) log: &'a LogId,
 }
 
-/// Calls `found` for every entry that some life held and knew to be stable: with the position and
-/// the epoch.
+/// Calls `found` for every entry that a life held and knew to be stable, with its position and
+/// epoch.
 pub(crate) fn each_stable<'a>(
     index: &'a Index<'_>,
     mut found: impl FnMut(u64, EpochId, Known<'a>),
@@ -85,7 +85,7 @@ pub(crate) fn each_stable<'a>(
                 }
                 _ => continue,
             }
-            // What is handed over late was stable before.
+            // An entry that is delivered late was stable before.
             let Some((bound, at)) = bound else { continue };
             while let Some((seq, epoch, record)) = held.0.get(settled).filter(|row| row.0 <= bound)
             {

@@ -1,4 +1,4 @@
-//! Who may lead: one leader an epoch, epochs that only rise, promises that bind.
+//! Leadership: one leader per epoch, epochs that only rise, promises that bind.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::index::{Entry, EpochId, Kind, LifeId, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// Nobody but its owner leads an epoch, and everybody who follows somebody in it follows the owner.
+/// Only its owner leads an epoch, and every follower in that epoch follows the owner.
 pub(crate) fn one_leader_per_epoch(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let mut elected: BTreeMap<EpochId, (LifeId, usize)> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(crate) fn one_leader_per_epoch(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What a life promises, adopts and leads only rises.
+/// The epochs that a life promises, adopts and leads only rise.
 pub(crate) fn epoch_monotonic(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -87,15 +87,15 @@ pub(crate) fn epoch_monotonic(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who has promised an epoch takes part in no older one: it adopts none, leads none, is admitted to
-/// none, and takes in no reading of one, unless it comes with a cut or a snapshot. What a peer
-/// takes in and when is its own business; but a reading that was published after the promise cannot
-/// have been there before it.
+/// A peer that has promised an epoch takes part in no older one: it adopts none, leads none, is
+/// admitted to none, and accepts no reading of an older epoch, except with a cut or a snapshot. The
+/// moment at which a peer accepts a reading is not visible, but a reading published after the
+/// promise cannot have arrived before it.
 pub(crate) fn fenced_sequencer(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut promised: Option<(EpochId, usize)> = None;
-        // When it promised, until it adopts something.
+        // When it made its promise, until it adopts an epoch.
         let mut fenced: Option<u64> = None;
         for fact in &life.facts {
             let (epoch, verb) = match fact.what {

@@ -1,4 +1,4 @@
-//! Readings that are given up: those that their origin declares lost, and those that whoever leaves
+//! Readings that are given up: those that their origin declares lost, and those that a leaving peer
 //! leaves behind.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use crate::index::{Entry, EpochId, Index, Kind, LifeId, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
-/// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand
-/// in that log.
+/// Readings are declared lost only if they lie further back than `merge_retain` and are not in that
+/// log.
 pub(crate) fn lost_truly(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let knobs = &run.options.knobs;
@@ -48,8 +48,8 @@ pub(crate) fn lost_truly(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         if index.lives[origin].holed || index.lives[origin].first.is_none() {
             continue;
         }
-        // By when it was told first, no more had been published than by now, so no more were behind
-        // when it was declared.
+        // At the first report, no more readings had been published than at this one, so no more
+        // were behind when it was declared.
         let first = group.iter().map(|placed| placed.at).min().unwrap_or(told.at);
         let facts = index.lives[origin].facts.iter().take_while(|fact| fact.at <= first);
         let published = facts
@@ -75,8 +75,8 @@ pub(crate) fn lost_truly(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who stops as having left has every accepted reading in the log of somebody who lives, or has
-/// said which not.
+/// When a peer stops after leaving, every reading that it accepted is in the log of a live peer, or
+/// the peer has reported which are not.
 pub(crate) fn left_clean(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     if !run.options.settled {
@@ -116,7 +116,8 @@ pub(crate) fn left_clean(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                     placed.life != id && matches!(placed.entry.kind, Kind::Data { origin, oseq: its, .. } if (origin, its) == (id, oseq))
                 })
         };
-        // The last is enough: a log takes the numbers of one origin one after the other.
+        // The last one suffices: a log takes the readings of one origin in the order of their
+        // numbers.
         let missing = published.last().filter(|(oseq, _)| !stands(*oseq));
         let Some((oseq, at)) = missing else {
             sheet.look();
@@ -131,8 +132,8 @@ pub(crate) fn left_clean(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             _ => None,
         });
         match heirs(index, id, left.t, own) {
-            // Nobody else need have it: what stands below the join point of all others is in their
-            // log all the same.
+            // No other peer needs it: an entry below the join point of all others is still in their
+            // log.
             Heirs::Nobody => sheet.look(),
             Heirs::Gone => {
                 sheet.excuse("those who may have had its readings died, or took them back")
@@ -147,18 +148,17 @@ pub(crate) fn left_clean(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What became of those who were in the last view of somebody who left.
+/// The fate of the other members of a leaver's last view.
 enum Heirs {
-    /// It was the last of its group that had got so far back in the log.
+    /// The leaver was the last member whose log reached back that far.
     Nobody,
-    /// One of them did not come through with what it had.
+    /// One of them lost its log.
     Gone,
-    /// All of them came through.
+    /// All of them kept their logs.
     There,
 }
 
-/// What became of those whose log goes back to that position, where the one who left had its
-/// reading.
+/// The fate of the members whose log reaches back to the position of the leaver's reading.
 fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
     let core = index.core();
     let view = index.views.iter().rfind(|view| view.life == life);
@@ -169,8 +169,8 @@ fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
         .collect();
     let lived =
         |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
-    // What it has had of a log of its own, before its group became part of another one, says
-    // nothing of that one.
+    // Its entries from a log of its own, before its group merged into another one, say nothing
+    // about that log.
     let goes_back = |other: &LifeId| {
         let facts = &index.lives[*other].facts;
         let merged =

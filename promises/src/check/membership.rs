@@ -1,5 +1,5 @@
-//! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes
-//! back in.
+//! Membership: no peer is declared dead by mistake, every live peer is admitted, and is admitted
+//! again after a failure.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact,
 use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 
-/// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done
-/// to it, not by what the leader believed.
+/// A peer that a leader removes was dead, leaving, in another group, or out of reach: by the ground
+/// truth, not by the leader's belief.
 pub(crate) fn no_false_death(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -22,14 +22,15 @@ pub(crate) fn no_false_death(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                     let view = &index.views[view];
                     if let Some(old) = before.replace(view)
                         && old.log == view.log
-                        // A view between the two did not name this life, and was another's work.
+                        // A view between the two did not name this life; another leader numbered
+                        // it.
                         && old.view_id + 1 == view.view_id
                         && view.leader == life.peer
                     {
                         removals(run, id, old, view, sheet);
                     }
                 }
-                // Whoever was outside meanwhile has no group to remove anybody from.
+                // A peer that was outside meanwhile has no group to remove a member from.
                 What::Transfer { .. }
                 | What::Diverged { .. }
                 | What::Merged { .. }
@@ -42,8 +43,8 @@ pub(crate) fn no_false_death(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether the group had removed a leader, by the word of others, before that one led again: it was
-/// alone by then.
+/// Whether the group had removed a leader, according to others, before that leader led again: then
+/// it was alone.
 fn is_sent_away(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let own = &index.lives[leader];
     index.views.iter().any(|view| {
@@ -60,8 +61,8 @@ fn removals(
     sheet: &mut Sheet,
 ) {
     let index = run.index;
-    // While the leader itself stood still for as long as it waits for answers, the others may have
-    // gone on without it, and it may not have heard them.
+    // If the leader itself was paused for as long as it waits for answers, the others may have
+    // continued without it, and it may not have heard them.
     let knobs = &run.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros())
         .unwrap_or(u64::MAX);
@@ -82,8 +83,8 @@ fn removals(
         else {
             continue;
         };
-        // A leader that stands judges by its own link to a member; one that has just been elected,
-        // by who could be asked.
+        // An established leader judges a member by its own link to it; a newly elected one by the
+        // peers that it could ask.
         let stands = old.epoch == new.epoch;
         if if stands {
             index.is_cut_between([leader, removed], new.t)
@@ -100,10 +101,10 @@ fn removals(
         sheet.look();
         let life = &index.lives[removed];
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
-        // Nobody has said that it died, and it has not said a word since: who can tell?
+        // No record says that it died, and it has reported nothing since: its state is unknown.
         let silent = life.last < new.at;
-        // Admitted, but never arrived in this log: its leader died before it had that, so it asks
-        // the next one again.
+        // Admitted, but never arrived in this log: its leader died before it had the log, so it
+        // asks the next leader again.
         let (asked, decided) = if stands {
             let numbered = numbered_at(index, leader, removed, new);
             (numbered, numbered)
@@ -133,9 +134,9 @@ fn removals(
     }
 }
 
-/// Whether the old leader's own links were bad in its last days. It may have evicted some by a view
-/// that others have not heard of; and its heir may not have heard that it is to lead, and has then
-/// let down everybody who waited for it.
+/// Whether the old leader's own links were bad in its last days. It may have evicted members with a
+/// view that the others have not received. And its successor may not have heard that it is to lead,
+/// and so has failed the peers that waited for it.
 fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let mut lives = old
         .lives()
@@ -148,18 +149,18 @@ fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>)
     })
 }
 
-/// When a standing leader decided that somebody is out. It says so when it numbers the view, and
-/// tells of that one when it is handed over; whoever did not answer until then may have come back
-/// in the meantime.
+/// When an established leader decided to remove a peer. It decides when it numbers the view and
+/// reports the view when it delivers it; a peer that did not answer before may have come back in
+/// between.
 fn numbered_at(index: &Index<'_>, leader: LifeId, removed: LifeId, new: &ViewFact<'_>) -> usize {
     let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
     let is_word = |fact: &&Fact<'_>| matches!(fact.what, What::Removes { life, ordered } if life == removed && ordered == new.members);
     said.filter(is_word).last().map_or(new.at, |fact| fact.at)
 }
 
-/// When a new leader asked who could be in its first view, and when it chose. It asks with its own
-/// promise; whoever arrives after that was not there to be asked. It chooses when it says that it
-/// leads, and tells of the view when it hands it over; whoever is not in it may have come in again
+/// When a new leader asked for the members of its first view, and when it chose them. It asks with
+/// its own promise; a peer that arrives later could not be asked. It chooses when it reports its
+/// election, and reports the view when it delivers it; a peer outside the view may have come back
 /// by then.
 fn claimed_and_elected_at(
     index: &Index<'_>,
@@ -174,9 +175,9 @@ fn claimed_and_elected_at(
     (claimed, elected)
 }
 
-/// Whether the leader said, while its log ended between the two views, that a member lags, and with
-/// numbers that allow to evict it. It says so when it numbers the second one; both are told of when
-/// they are handed over, which under `safe` may be much later.
+/// Whether the leader reported that a member lags, while its log ended between the two views, with
+/// numbers that permit an eviction. It decides when it numbers the second view; both are reported
+/// when they are delivered, which under `safe` may be much later.
 fn is_slow(
     run: &JudgedRun<'_>,
     leader: LifeId,
@@ -193,10 +194,9 @@ fn is_slow(
 
 fn may_evict(run: &JudgedRun<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
     let knobs = &run.options.knobs;
-    // Few large readings weigh as much as many small ones; how large they were is not in the
-    // history.
+    // A few large readings weigh as much as many small ones; the history does not hold their sizes.
     let heavy = high.saturating_mul(run.heaviest_entry()) > knobs.retain_bytes;
-    // Or a reading waits to be safe, and everybody with it.
+    // Or a reading waits to be safe, and all peers wait with it.
     let far = behind > knobs.max_lag_entries
         || heavy && behind > 0
         || awaited.is_some_and(|at| acked < at && at <= high);
@@ -204,9 +204,9 @@ fn may_evict(run: &JudgedRun<'_>, Lag { behind, acked, high, for_ms, awaited }: 
         && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
 }
 
-/// Whether a life was, by its own word, in the group that passes from one view to the other, when
-/// the other came: it had gone on neither to another leader's epoch nor to another group, nor was
-/// it outside of any or waited for the outcome of somebody else's claim.
+/// Whether a life, by its own reports, was in the group that moves from one view to the other when
+/// the second view came: it had neither moved to another leader's epoch or another group, nor was
+/// it outside of any group or waiting for the outcome of another peer's claim.
 fn follows(
     index: &Index<'_>,
     life: LifeId,
@@ -220,14 +220,14 @@ fn follows(
         | What::Transfer { epoch, .. }
         | What::Follows { epoch, .. }
         | What::Promised { epoch } => Some(Some(epoch)),
-        // It has been told that it is not in the group, and asks to be let in again.
+        // It was told that it is not in the group, and asks to be admitted again.
         What::Merged { .. } | What::Unordered { outside: true, .. } => Some(None),
         _ => None,
     });
     epochs.last().flatten().is_some_and(|epoch| epoch == old.epoch || epoch == new.epoch)
 }
 
-/// At rest, everybody in the core reports one view, and it names exactly the core.
+/// At rest, every core peer reports one view with exactly the core as members.
 pub(crate) fn converges(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
@@ -273,13 +273,13 @@ pub(crate) fn converges(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A peer that starts, and to which nothing happens, is in a view within the bound, unless the
-/// group is blocked; and who joins for the first time gets as much of the past as `late_join` says.
+/// A peer that starts undisturbed is in a view within the bound, unless the group is blocked; and a
+/// peer that joins for the first time gets as much of the past as `late_join` says.
 pub(crate) fn late_join(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let knobs = &run.options.knobs;
-    // It listens, believes for a while in a leader that does not answer, asks again, and fetches
-    // the log.
+    // It listens, trusts for a while a leader that does not answer, asks again, and fetches the
+    // log.
     let span = knobs.join_timeout
         + knobs.join_patience
         + 2 * (knobs.election_timeout + knobs.sync_timeout);
@@ -295,7 +295,7 @@ pub(crate) fn late_join(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                 || trouble.lives.contains(&id)
                 || trouble.kind != TroubleKind::Down
         });
-        // It may have been told to take a higher incarnation on its way in.
+        // On its way in it may have been told to take a higher incarnation.
         let joined = |view: &&ViewFact<'_>| {
             index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t)
         };
@@ -312,8 +312,8 @@ pub(crate) fn late_join(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who joins a group that it did not found begins so many entries before the view that admits it;
-/// with fewer only where there are none, or where they need not be retained.
+/// A peer that joins a group that it did not found starts that number of entries before the view
+/// that admits it; with fewer only if there are no more, or if they need not be retained.
 fn the_past_as_asked(run: &JudgedRun<'_>, id: LifeId, sheet: &mut Sheet) {
     let (index, knobs) = (run.index, &run.options.knobs);
     let asked = knobs.late_join.entries();
@@ -324,18 +324,19 @@ fn the_past_as_asked(run: &JudgedRun<'_>, id: LifeId, sheet: &mut Sheet) {
         return;
     };
     let What::Transfer { resume, epoch } = transfer.what else { return };
-    // Who is let in a second time before it has seen its first view is told of the second one.
+    // A peer that is admitted a second time before it has seen its first view receives the second
+    // one.
     let next = facts.find_map(|fact| match fact.what {
         What::Entry(Entry { kind: Kind::View(view), .. }) => Some(Some(&index.views[view])),
         What::Cut { .. } | What::Transfer { .. } => Some(None),
         _ => None,
     });
-    // Its leader may die before it is admitted, and the next one admits it later.
+    // Its leader may die before admitting it, and the next leader admits it later.
     let Some(view) = next.flatten().filter(|view| view.epoch == epoch) else { return };
     sheet.look();
     let got = view.seq.saturating_sub(resume + 1);
     let leader = index.life(view.leader, index.epochs[view.epoch].owner.inc);
-    // Who has been there since the first entry retains them all, as long as they are few.
+    // A member since the first entry retains all entries, as long as they are few.
     let founder = leader.is_some_and(|leader| {
         let first = index.views.iter().find(|view| view.life == leader);
         let mut facts = index.lives[leader].facts.iter();
@@ -356,8 +357,8 @@ fn the_past_as_asked(run: &JudgedRun<'_>, id: LifeId, sheet: &mut Sheet) {
     }
 }
 
-/// A process that is started again comes in with a higher incarnation, and no view goes back to the
-/// old one, unless it is of another group, whose log took the place of the one that knew better.
+/// A restarted process joins with a higher incarnation, and no view returns to the old one, except
+/// a view of another group whose log replaced the log that knew the new one.
 pub(crate) fn rejoins(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let core = index.core();
@@ -372,8 +373,8 @@ pub(crate) fn rejoins(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             earlier.filter(|(_, other)| other.first.is_some_and(|at| at < first))
         {
             sheet.look();
-            // Who has lost its folder, or could not store its number, counts by its clock, which
-            // may be behind, until it is told of the earlier life.
+            // A peer that lost its folder, or could not store its number, derives it from its
+            // clock, which may be behind, until it is told of the earlier life.
             let knows = !index.is_wiped_between(earlier.first, first, life.process)
                 && !index.is_full_at(earlier.first, life.process);
             if earlier.inc >= life.inc && knows {
@@ -391,7 +392,7 @@ pub(crate) fn rejoins(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether the older of two lives was over when the younger began.
+/// Whether the older of two lives ended before the younger began.
 fn succeeded(index: &Index<'_>, peer: &PeerId, older: Incarnation, younger: Incarnation) -> bool {
     let ended = index.life(peer, older).and_then(|life| index.lives[life].ended);
     let began = index
@@ -402,8 +403,8 @@ fn succeeded(index: &Index<'_>, peer: &PeerId, older: Incarnation, younger: Inca
 }
 
 fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
-    // The lives of each peer that its views have named, newest last, and where: what another log
-    // takes back is unseen.
+    // The lives of each peer in the views so far, newest last, and their positions: entries that
+    // another log takes back count as unseen.
     let mut known: BTreeMap<&PeerId, Vec<(Incarnation, &ViewFact<'_>)>> = BTreeMap::new();
     for fact in &index.lives[id].facts {
         let view = match fact.what {
@@ -417,8 +418,7 @@ fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
         for (peer, inc) in view.lives() {
             let seen = known.entry(peer).or_default();
             match seen.last() {
-                // Two processes of one name that both live are twins, and either may be the one
-                // that stays after a partition.
+                // Two live processes of one name are twins, and either may stay after a partition.
                 Some((newest, _)) if *newest > inc && !succeeded(index, peer, inc, *newest) => {}
                 Some((newest, before)) if *newest > inc => {
                     let words = || {

@@ -1,5 +1,5 @@
-//! The checks behind the promises, by noun. Each is a walk over the index, and writes what it saw
-//! into a sheet.
+//! The checks of the promises, grouped by noun. Each check walks over the index and writes its
+//! findings into a sheet.
 
 pub(crate) mod delivery;
 pub(crate) mod founding;

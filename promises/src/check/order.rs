@@ -1,16 +1,16 @@
-//! The numbered log: one entry a position, one order, no silent holes.
+//! The numbered log: one entry per position, one order, no silent gaps.
 
 use crate::index::{Entry, EpochId, Index, Kind, Life, LifeId, Placed, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// One position of one epoch holds one entry, whoever speaks of it.
+/// One position of one epoch holds one entry in the reports of all lives.
 pub(crate) fn no_duplicate_seq(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for group in index.positions() {
         sheet.look_at(group.len());
         let first = &group[0];
-        // The first that names a digest stands for all of them; a suppressed repeat names none.
+        // The first report with a digest stands for all; a suppressed repeat has none.
         let digest = group.iter().find_map(digest_of);
         for other in &group[1..] {
             let differs = !same(index, first.entry.kind, other.entry.kind)
@@ -46,15 +46,15 @@ fn same(index: &Index<'_>, one: Kind, other: Kind) -> bool {
     }
 }
 
-/// Two lives that had the same entry had the same one before it, and so, back to where the later of
-/// them joined, the same log. An epoch starts where its owner says.
+/// Two lives with the same entry had the same entry before it, and so, back to the later of their
+/// join points, the same log. An epoch starts where its owner says.
 pub(crate) fn total_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for group in index.positions() {
         let mut befores =
             group.iter().filter_map(|placed| placed.before.map(|before| (placed, before)));
         let Some((first, (epoch, at))) = befores.next() else { continue };
-        // Views stand in the log, too; but a log without readings has not been put to the test.
+        // Views are entries, too; but a log without readings does not count as tested.
         let is_reading = matches!(first.entry.kind, Kind::Data { .. });
         sheet.look_at(if is_reading { group.len() } else { 0 });
         for (other, (other_epoch, other_at)) in befores {
@@ -77,15 +77,15 @@ pub(crate) fn total_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     cuts_are_kept(index, sheet);
 }
 
-/// An epoch's entries stand above the cut that its owner chose, and whoever is in that epoch has
-/// only older ones below.
+/// The entries of an epoch lie above the cut that its owner chose, and peers in that epoch have
+/// only older entries below.
 fn cuts_are_kept(index: &Index<'_>, sheet: &mut Sheet) {
     let mut cuts: Vec<Option<(u64, usize)>> = vec![None; index.epochs.len()];
     for life in &index.lives {
         for fact in &life.facts {
             let What::Cut { epoch, seq, .. } = fact.what else { continue };
             let owner = &index.epochs[epoch].owner;
-            // Others that join later name the position from which they go on.
+            // Peers that join later report the position from which they continue.
             if owner.inc == life.inc && owner.id == *life.peer {
                 cuts[epoch].get_or_insert((seq, fact.at));
             }
@@ -120,14 +120,14 @@ fn cuts_are_kept(index: &Index<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// From where a life joins, no reading is passed over in silence, and no position comes twice.
+/// From its join point on, a life skips no reading silently, and delivers no position twice.
 pub(crate) fn gap_free(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     for (id, life) in run.index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         walk(run.index, id, life, sheet);
     }
 }
 
-/// A reading is called a repeat only where the same sinks have had it, or were told that it is
+/// A reading is called a repeat only if the same sinks have received it, or were told that it is
 /// lost.
 pub(crate) fn had_before(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
@@ -149,12 +149,12 @@ pub(crate) fn had_before(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// The last position a life accounts for, and the lowest that may come next.
+/// The last position that a life accounts for, and the lowest possible next one.
 struct Point {
     last: u64,
     floor: u64,
     at: usize,
-    /// Whether it has joined there, and has had nothing since.
+    /// Whether it has joined there and received nothing since.
     is_new: bool,
 }
 
@@ -195,11 +195,11 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                     is_new: false,
                 });
             }
-            // Who has had nothing since it joined joins anew.
+            // A peer that has received nothing since it joined joins anew.
             (What::Transfer { resume, .. }, Some(known)) if known.is_new => {
                 *known = Point { last: *resume, floor: resume + 1, at: fact.at, is_new: true };
             }
-            // What a snapshot leaves out has to be told as a gap all the same.
+            // Entries that a snapshot leaves out have to be reported as a gap nevertheless.
             (What::Transfer { resume, .. }, Some(known)) => {
                 known.floor = known.floor.min(resume + 1)
             }
@@ -216,7 +216,7 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                     sheet.breach(&[known.at, fact.at], words);
                 }
                 if *from <= 1 {
-                    // Nothing that it has had is in the log that it takes over: it joins anew.
+                    // None of its entries is in the log that it takes over: it joins anew.
                     point = None;
                     continue;
                 }
@@ -238,7 +238,7 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What comes next comes once, and no reading is passed over.
+/// The next position comes once, and no reading is skipped.
 fn hold_next(
     index: &Index<'_>,
     id: LifeId,
@@ -272,9 +272,9 @@ fn hold_next(
     }
 }
 
-/// A reading that stands between two positions, in the log that leads to the upper one: found by
-/// going back through what other lives had before each entry. Views and declarations of loss may be
-/// passed over by those they do not concern.
+/// The reading between two positions, in the log that leads to the upper one: found by walking back
+/// through the entries that other lives had before each entry. Views and declarations of loss may
+/// be skipped by peers that they do not concern.
 fn reading_between<'a>(
     index: &'a Index<'_>,
     epoch: EpochId,

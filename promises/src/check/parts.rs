@@ -1,11 +1,11 @@
-//! The parts of a group, as its epochs tell of them: which epoch goes on from which, and whether
-//! two parts had a right to part.
+//! The parts of a group, derived from its epochs: which epoch continues which, and whether two
+//! parts had a right to separate.
 //!
-//! Mode `available` lets every part of a group go on, so one log may go on in two ways. What is
-//! stable in one part was held by everybody in a view of that part. So the founder of another part,
-//! which goes on below it, was in no such view: the part that calls it stable had a view without
-//! that founder, or had numbered its removal. If it had not, the founder held the entry and dropped
-//! it, and no fault of any network allows that.
+//! Mode `available` lets every part of a group continue, so one log may continue in two ways. An
+//! entry that is stable in one part was held by every member of a view of that part. So the founder
+//! of another part, which continues below the entry, was in no such view: the part with the stable
+//! entry had a view without that founder, or had numbered its removal. Otherwise the founder held
+//! the entry and dropped it, and no network fault permits that.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::check::founding::Founding;
 use crate::check::held::Held;
 use crate::index::{EpochId, Index, LifeId, What};
 
-/// An entry that is stable: its place, and when somebody first knew that it is.
+/// A stable entry: its place, and when a life first knew that it is stable.
 #[derive(Clone, Copy)]
 pub(crate) struct Stable {
     pub(crate) epoch: EpochId,
@@ -21,30 +21,30 @@ pub(crate) struct Stable {
     pub(crate) known: u64,
 }
 
-/// Whether another entry may stand where a stable one stands.
+/// Whether another log may hold another entry at the place of a stable one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// It is in the other log as well.
+    /// The other log holds the same entry.
     Kept,
-    /// The part that has it had left out whoever founded the other part, or parted from the other
-    /// one itself.
+    /// The part with the entry had a view without the founder of the other part, or itself
+    /// separated from the other part.
     Parted,
-    /// The founder of the other part was in every view of the part that has it: the record of the
-    /// founding.
+    /// The founder of the other part was in every view of the part with the entry: the record of
+    /// the founding.
     Dropped(usize),
-    /// How an epoch between the two began is told by nobody.
+    /// No record tells how an epoch between the two began.
     Untold,
 }
 
-/// How the epochs of a history hang together.
+/// How the epochs of a history are connected.
 pub(crate) struct Parts<'a> {
     index: &'a Index<'a>,
     pub(crate) foundings: &'a [Option<Founding>],
-    /// What stands below the cut of each epoch, by position, as those tell who are in it.
+    /// The entries below the cut of each epoch, by position, as its members report them.
     below: Vec<BTreeMap<u64, EpochId>>,
-    /// The views by their place, and by when each was numbered at the latest.
+    /// The views by their place, and the latest time at which each was numbered.
     views: BTreeMap<(EpochId, u64), (usize, u64)>,
-    /// Who was removed in which epoch, and when.
+    /// The removed lives, with epoch and time.
     removed: Vec<(EpochId, LifeId, u64)>,
 }
 
@@ -68,8 +68,8 @@ impl<'a> Parts<'a> {
                         {
                             held.cut(from.saturating_sub(1));
                         }
-                        // What it goes on with stands there as well; the last of it says from which
-                        // epoch that goes on.
+                        // The entries that it continues with are recorded there as well; the last
+                        // of them says which epoch it continues.
                         let last = held.0.last().filter(|(seq, ..)| {
                             foundings[epoch].as_ref().is_some_and(|founding| *seq <= founding.cut)
                         });
@@ -99,7 +99,7 @@ impl<'a> Parts<'a> {
         }
         let mut views: BTreeMap<(EpochId, u64), (usize, u64)> = BTreeMap::new();
         for (at, view) in index.views.iter().enumerate() {
-            // The first view of an epoch is numbered as the epoch begins.
+            // The first view of an epoch is numbered when the epoch begins.
             let first = foundings[view.epoch]
                 .as_ref()
                 .filter(|founding| view.seq == founding.cut + 1)
@@ -109,23 +109,23 @@ impl<'a> Parts<'a> {
         Self { index, foundings, below, views, removed }
     }
 
-    /// Whether a log that has reached an epoch may have another entry, or none, where that one
-    /// stands.
+    /// Whether a log that has reached an epoch may have another entry, or none, at the place of the
+    /// stable one.
     pub(crate) fn right(&self, stable: Stable, reached: EpochId) -> Right {
         if self.stands(reached, stable.seq) == Some(stable.epoch) {
             return Right::Kept;
         }
         match self.parting(stable, reached) {
             Some(Some(parting)) => self.judge(stable, parting),
-            // Where nobody on that side went on below the entry, it was the part which has it that
-            // parted.
+            // If no founder of that side continued below the entry, the part with the entry is the
+            // one that separated.
             Some(None) => Right::Parted,
             None => Right::Untold,
         }
     }
 
     /// Whether the founder of that epoch may take the entry back: only for the log of a part that
-    /// had gone on without the entry before, never for what it goes on with itself.
+    /// had continued without the entry before, never for its own continuation.
     pub(crate) fn right_of_founder(&self, stable: Stable, founded: EpochId) -> Right {
         match (self.parting(stable, founded), &self.foundings[founded]) {
             (Some(Some(parting)), Some(founding)) if parting == founded => {
@@ -135,8 +135,9 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The first epoch of a log without the entry that began below it, since that log parted from
-    /// the one that has it; none inside if there is none, and none at all if nobody tells.
+    /// The first epoch of a log without the entry that began below the entry, since that log
+    /// separated from the one with it. The inner value is none if there is no such epoch; the outer
+    /// one if no record tells.
     fn parting(&self, stable: Stable, reached: EpochId) -> Option<Option<EpochId>> {
         let common = self.line(stable.epoch);
         let mut parting = None;
@@ -151,7 +152,7 @@ impl<'a> Parts<'a> {
         None
     }
 
-    /// Whether the founder of that epoch had a right to go on without the entry.
+    /// Whether the founder of that epoch had a right to continue without the entry.
     fn judge(&self, stable: Stable, parting: EpochId) -> Right {
         let Some(founding) = &self.foundings[parting] else { return Right::Untold };
         let in_force = self.view_at(stable.epoch, stable.seq);
@@ -166,7 +167,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Whether those who have the entry had a view without that life before the entry was known to
+    /// Whether the part with the entry had a view without that life before the entry was known to
     /// be stable.
     fn is_left_out(&self, stable: Stable, founder: LifeId, in_force: Option<usize>) -> bool {
         let Stable { epoch, seq, known } = stable;
@@ -182,15 +183,15 @@ impl<'a> Parts<'a> {
             || later().any(|(_, (view, t))| *t <= known && lacks(*view))
     }
 
-    /// Whether the founder of an epoch had given that epoch up for another one by then, where it
-    /// may have got the entry after all.
+    /// Whether the founder of an epoch had left that epoch for another one by then, in which it may
+    /// have received the entry after all.
     fn is_back(&self, founding: &Founding, epoch: EpochId, t: u64) -> bool {
         let facts = &self.index.lives[founding.owner].facts;
         let mut later = facts.iter().filter(|fact| fact.at > founding.at && fact.t <= t);
         later.any(|fact| matches!(fact.what, What::Cut { epoch: other, .. } if !self.line(other).contains(&epoch)))
     }
 
-    /// The view in force at a position of the log of an epoch.
+    /// The view in force at a position of an epoch's log.
     fn view_at(&self, mut epoch: EpochId, mut seq: u64) -> Option<usize> {
         loop {
             if let Some((_, view)) = self.views.range((epoch, 0)..=(epoch, seq)).next_back() {
@@ -201,7 +202,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The epoch of what stands at a position of the log that an epoch goes on in; none if nobody
+    /// The epoch of the entry at a position of the log that an epoch continues; none if no record
     /// tells.
     pub(crate) fn stands(&self, epoch: EpochId, seq: u64) -> Option<EpochId> {
         let mut at = epoch;
@@ -221,8 +222,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The epoch that an epoch goes on from: that of the entry at its cut, or the one that its
-    /// founder was in.
+    /// The epoch that an epoch continues: that of the entry at its cut, or the founder's previous
+    /// one.
     fn parent(&self, epoch: EpochId) -> Option<EpochId> {
         let founding = self.foundings[epoch].as_ref()?;
         let at_cut = self.below[epoch]
@@ -234,11 +235,11 @@ impl<'a> Parts<'a> {
             .filter(|parent| self.index.epochs[*parent] < self.index.epochs[epoch])
     }
 
-    /// An epoch and those that it goes on from, newest first.
+    /// An epoch and the epochs that it continues, newest first.
     fn line(&self, epoch: EpochId) -> Vec<EpochId> {
         std::iter::successors(Some(epoch), |epoch| self.parent(*epoch)).collect()
     }
 }
 
-/// Why an entry is not held against two parts of a group.
+/// The reason for not judging an entry between two parts of a group.
 pub(crate) const UNTOLD: &str = "how one of the two parts began is told by nobody";

@@ -1,4 +1,5 @@
-//! Processes: they end as they should, their files say what they delivered, and they do not grow.
+//! Processes: they end correctly, their files match their deliveries, and their resources stay
+//! flat.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::judged_run::JudgedRun;
 use crate::sheet::{Broken, Sheet};
 use crate::world::GroundTruth;
 
-/// A process ends when it is told to, and as it should.
+/// A process ends when it is told to, and with the right status.
 pub(crate) fn no_crash(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -29,11 +30,11 @@ pub(crate) fn no_crash(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
     let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) =
         (BTreeMap::new(), BTreeMap::new());
-    // Who was started without what it had stored.
+    // Processes started without their stored data.
     let mut wiped: BTreeSet<&str> = BTreeSet::new();
-    // Who has met another process of its name.
+    // Peers that met another process of their own name.
     let mut twins: BTreeSet<&str> = BTreeSet::new();
-    // Which peer each process that runs is.
+    // The peer of each running process.
     let mut running: BTreeMap<&str, &PeerId> = BTreeMap::new();
     for (at, record) in run.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
@@ -60,8 +61,8 @@ pub(crate) fn no_crash(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             GroundTruth::Exit { process, status, signal, expected, .. } => {
                 sheet.look();
                 running.remove(process.as_str());
-                // Of two that bear one name either may be sent away while it is about to go; and so
-                // may who has lost its folder, by those who know its earlier life.
+                // Of two processes with one name either may be sent away while it is about to
+                // leave. So may a peer that lost its folder, by members that know its earlier life.
                 let is_twin = twins.contains(process.as_str()) || wiped.contains(process.as_str());
                 let how = || match (status, signal) {
                     (_, Some(signal)) => format!("by signal {signal}"),
@@ -88,13 +89,13 @@ pub(crate) fn no_crash(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// The signals that a process gets for its own mistakes: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+/// The signals of a process's own errors: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
 fn is_crash(signal: i32) -> bool {
     [4, 5, 6, 7, 8, 11, 31].contains(&signal)
 }
 
-/// What stands in a process's files is what it delivered, in that order. A life that was cut off
-/// may lack the end of its file, or of its events.
+/// The files of a process hold its deliveries, in the same order. A life that was killed may lack
+/// the end of its file, or of its events.
 pub(crate) fn disk_matches(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     for disk in &run.options.disks {
         for bad in &disk.unreadable {
@@ -102,7 +103,7 @@ pub(crate) fn disk_matches(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         }
         match compare(run, disk, sheet) {
             Ok(()) => tables_match(run, disk, sheet),
-            // What the tables should have is read from the ordered file.
+            // The expected rows of the tables are derived from the ordered file.
             Err(broken) => sheet.breach(&broken.evidence, || broken.words),
         }
     }
@@ -123,19 +124,19 @@ fn compare(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Br
     let mut lines = disk.lines.iter().filter(|line| is_told(line)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
         let complete = life.stopped || (run.options.settled && life.ended.is_none());
-        // Any later life, since one in between may have been killed before it kept anything.
+        // Any later life, since a life in between may have been killed before it wrote anything.
         let later = || told[turn + 1..].iter().flat_map(|facts| facts.first());
         let starts_next =
             |line: &DiskLine| later().any(|fact| says_the_same(index, line, &fact.what));
         let mut all_there = true;
         for fact in facts {
-            // A disk that was full for a while leaves a hole, and says so.
+            // A disk that was full for a while leaves a gap and reports it.
             let Some(position) = position(&fact.what) else { continue };
             while lines
                 .next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position))
                 .is_some()
             {}
-            // Positions begin anew behind these two, so a hole before them is over.
+            // Positions begin anew after these two, so a gap before them is closed.
             if matches!(fact.what, What::Diverged { .. } | What::Merged { .. }) {
                 while lines.next_if(|line| matches!(line, DiskLine::Gap { .. })).is_some() {}
             }
@@ -177,14 +178,14 @@ fn compare(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Br
     }
 }
 
-/// A file has the views of a time in which its peer was away, and those that do not name it; nobody
-/// tells of them.
+/// A file also holds the views of the time in which its peer was away, and views without it; no
+/// peer reports those.
 fn is_view(line: &DiskLine) -> bool {
     matches!(line, DiskLine::View { .. })
 }
 
-/// Whether peers tell of what such a line says; of repeats they tell one by one, and of losses only
-/// who has not had the readings.
+/// Whether peers report the content of such a line. Repeats are reported one by one; losses only by
+/// peers that have not received the readings.
 fn is_told(line: &DiskLine) -> bool {
     match line {
         DiskLine::Reading { .. }
@@ -196,7 +197,7 @@ fn is_told(line: &DiskLine) -> bool {
     }
 }
 
-/// The position of what a sink gets: a reading or a view, or the last one of a range.
+/// The position of a sink's record: a reading or a view, or the last one of a range.
 fn position(what: &What<'_>) -> Option<u64> {
     match what {
         What::Entry(entry) => {
@@ -252,8 +253,8 @@ fn describe(what: &What<'_>) -> String {
     }
 }
 
-/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once
-/// a peer is in company: the second half of a window holds little more than the first.
+/// Refused input is counted, and the counts only rise. Descriptors and memory stay flat once a peer
+/// is in company: the second half of a window holds little more than the first.
 pub(crate) fn hygiene(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     rejects_are_counted(run.index, sheet);
     let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
@@ -269,7 +270,7 @@ pub(crate) fn hygiene(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         }
     }
     for ((process, pid), mut samples) in samples {
-        // Before it was in company, a peer had next to no connections and files.
+        // Before it was in company, a peer had hardly any connections and files.
         let begun = samples[0].t;
         let in_company =
             run.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
@@ -321,7 +322,7 @@ fn rejects_are_counted(index: &Index<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What a process held at one moment.
+/// The resources of a process at one moment.
 struct Sample {
     t: u64,
     at: usize,
@@ -335,7 +336,7 @@ fn median(part: &[Sample], which: fn(&Sample) -> u64) -> u64 {
     values[values.len() / 2]
 }
 
-/// Fewer samples than this say nothing about a trend.
+/// With fewer samples there is no trend.
 const SAMPLES_MIN: usize = 8;
 const DESCRIPTORS_SLACK: u64 = 16;
 /// The retained log may still be filling.

@@ -1,4 +1,4 @@
-//! Mode `primary`: who reaches no quorum of its group does not lead it.
+//! Mode `primary`: a peer that reaches no quorum of its group does not lead it.
 
 use crate::fault::Fault;
 use crate::history::Record;
@@ -10,9 +10,9 @@ use crate::world::GroundTruth;
 /// A leader that is cut off from every quorum of its view has stepped down before the others give
 /// it up.
 ///
-/// What the leader can reach follows from the cut that was made, not from what it believes. Asked
-/// only where nothing else happened to it meanwhile: one that stands still cannot say that it steps
-/// down.
+/// The reach of the leader follows from the cut in the ground truth, not from its belief. Judged
+/// only if nothing else happened to the leader meanwhile: a paused leader cannot report that it
+/// steps down.
 pub(crate) fn steps_down(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     if !run.is_primary() {
         return;
@@ -21,7 +21,7 @@ pub(crate) fn steps_down(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let knobs = &run.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout + knobs.heartbeat_interval).as_micros())
         .unwrap_or(u64::MAX);
-    // A bad link is no cut: something passes.
+    // A bad link is no cut: some frames pass.
     let is_cut = |at: usize| matches!(&run.history.records[at], Record::World(event) if matches!(event.what, GroundTruth::Fault { fault: Fault::Partition { .. }, .. }));
     let cuts = index
         .troubles
@@ -64,7 +64,7 @@ fn is_own(trouble: &Trouble<'_>, life: LifeId) -> bool {
     trouble.kind == TroubleKind::Machine || trouble.lives.contains(&life)
 }
 
-/// The view in which a life leads at that moment, if it does.
+/// The view in which a life leads at that moment, if it leads.
 fn leads<'a>(index: &'a Index<'_>, life: LifeId, t: u64) -> Option<&'a ViewFact<'a>> {
     let mut leads = false;
     for fact in index.lives[life].facts.iter().take_while(|fact| fact.t < t) {
@@ -86,8 +86,8 @@ fn leads<'a>(index: &'a Index<'_>, life: LifeId, t: u64) -> Option<&'a ViewFact<
         .filter(|view| view.leader == index.lives[life].peer)
 }
 
-/// Whether the leader and those that a cut leaves to it are more than half of its view, or half of
-/// it: its leader counts.
+/// Whether the leader and the peers that a cut leaves to it are more than half of its view, or
+/// exactly half including the leader.
 fn has_quorum(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, cut: &Trouble<'_>) -> bool {
     let Some((table, own)) = cut.table.zip(index.lives[leader].process) else { return true };
     let reaches = |name: &str| !table.has(own, name) && !table.has(name, own);

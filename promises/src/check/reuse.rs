@@ -1,9 +1,9 @@
-//! Names are never used again: neither that of a position nor that of a reading, in whichever life
-//! and by whomever.
+//! Names are never reused, neither the name of a position nor that of a reading, in any life and by
+//! any peer.
 //!
-//! Whoever stores what peers hand over goes by these names, over restarts, rotations and merges. So
-//! this looks at all lives of a history at once, and at the files that they have left behind,
-//! earlier lives included.
+//! A user who stores deliveries identifies them by these names, across restarts, rotations and
+//! merges. So this check looks at all lives of a history at once, and at the files that they left
+//! behind, earlier lives included.
 
 use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
 use protocol::log_id::LogId;
@@ -19,7 +19,7 @@ type Place<'a> = (&'a LogId, &'a Epoch, Seq);
 /// A reading.
 type Name<'a> = (&'a PeerId, Incarnation, Oseq);
 
-/// What stands at a position.
+/// The content of a position.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Content<'a> {
     Reading(Name<'a>),
@@ -27,9 +27,9 @@ enum Content<'a> {
     View(ViewId),
 }
 
-/// No position holds two things, and no name means two readings.
+/// No position holds two entries, and no name means two readings.
 pub(crate) fn no_reuse(run: &JudgedRun<'_>, sheet: &mut Sheet) {
-    // What a file has and its peer did not tell is the business of `disk-matches`.
+    // A line of a file that its peer did not report concerns `disk-matches`.
     let (mut told, mut kept) = (Said::default(), Said::default());
     for (at, record) in run.history.records.iter().enumerate() {
         if let Record::Peer(event) = record {
@@ -49,11 +49,11 @@ pub(crate) fn no_reuse(run: &JudgedRun<'_>, sheet: &mut Sheet) {
 }
 
 impl Said<'_> {
-    /// Looks for names that mean two things.
+    /// Finds names with two meanings.
     fn hold(self, sheet: &mut Sheet) {
         let Self { mut contents, mut readings } = self;
         sheet.look_at(contents.len() + readings.len());
-        // By what they name, then by where they come from, so that the first is the earliest.
+        // By name, then by source, so that the first one is the earliest.
         contents.sort_unstable_by_key(|(place, content, source)| (*place, *source, *content));
         for pair in contents.windows(2) {
             let [(place, one, first), (same, other, second)] = pair else { continue };
@@ -77,7 +77,7 @@ impl Said<'_> {
     }
 }
 
-/// Where something was said: in which record, or in whose file.
+/// The source of a statement: a record, or the file of a process.
 type Source<'a> = Result<usize, &'a str>;
 
 fn breach(sheet: &mut Sheet, sources: [&Source<'_>; 2], what: impl Fn() -> String) {
@@ -90,7 +90,7 @@ fn breach(sheet: &mut Sheet, sources: [&Source<'_>; 2], what: impl Fn() -> Strin
     });
 }
 
-/// Everything that was said of positions and readings.
+/// All statements about positions and readings.
 #[derive(Default)]
 struct Said<'a> {
     contents: Vec<(Place<'a>, Content<'a>, Source<'a>)>,
@@ -115,7 +115,7 @@ impl<'a> Said<'a> {
             }
             _ => return,
         };
-        // Without its log a position has no name yet; `no-duplicate-seq` looks at the epoch alone.
+        // A position without its log has no name yet; `no-duplicate-seq` checks it by epoch alone.
         if !place.0.is_none() {
             self.contents.push((place, content, Ok(at)));
         }

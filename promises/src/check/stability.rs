@@ -1,15 +1,16 @@
-//! What is stable stays: in mode `primary` for ever, in mode `available` for everybody who goes on
-//! with that log.
+//! Stable entries stay: in mode `primary` for ever, in mode `available` for every peer that
+//! continues with that log.
 //!
-//! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said
-//! of two views. So what one side knew to be stable may be taken back by whoever goes over to the
-//! other side, if the one side had left out the founder of the other (see `parts`). Three things
-//! hold besides, whatever the network did: who founds an epoch keeps what it had and knew to be
-//! stable itself, and, unless it goes over to the log of the other side, what it had and anybody
-//! knew to be stable; who was in the view that made something stable, and has followed nobody else
-//! since, founds nothing below it while there is no other group; and nobody takes back what the log
-//! that it goes over to has, too. In mode `primary` there is one stable entry at a position, and
-//! nobody takes any of them back.
+//! Mode `available` lets both sides of a cut continue, and then "every member of the view has it"
+//! refers to two views. So an entry that one side knew to be stable may be taken back by a peer
+//! that moves to the other side, if the first side had a view without the founder of the other (see
+//! `parts`). Three more rules hold, whatever the network did. First, a founder of an epoch keeps
+//! the entries that it had and itself knew to be stable, and, unless it moves to the log of the
+//! other side, those that it had and any life knew to be stable. Second, a member of the view that
+//! made an entry stable, which has followed no other leader since, founds no epoch below it while
+//! there is no other group. Third, no peer takes back an entry that is also in the log that it
+//! moves to. In mode `primary` there is one stable entry per position, and no peer takes any of
+//! them back.
 
 use std::collections::BTreeMap;
 
@@ -69,11 +70,12 @@ pub(crate) fn stable_agreement(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     cuts_keep(run, &parts, sheet);
 }
 
-/// Nobody's log is cut below what it knew to be stable there, unless it goes over to another part.
+/// No log is cut below an entry that its peer knew to be stable, unless the peer moves to another
+/// part.
 fn cuts_keep(run: &JudgedRun<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate() {
-        // What it knew: up to which position, in which log and epoch, and when it knew that.
+        // What it knew: up to which position, in which log and epoch, and since when.
         let mut known: Option<(&LogId, u64, EpochId, usize, u64)> = None;
         let (mut log, mut adopted) = (&index.none, None);
         for (turn, fact) in life.facts.iter().enumerate() {
@@ -88,8 +90,8 @@ fn cuts_keep(run: &JudgedRun<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                 }
                 What::Cut { epoch: reached, seq, log: cut_log } => {
                     (log, adopted) = (cut_log, Some(reached));
-                    // One that takes a snapshot names the snapshot's position; what is above comes
-                    // with it.
+                    // A peer that takes a snapshot reports the snapshot's position; the entries
+                    // above come with it.
                     let mut rest = life.facts[turn + 1..].iter().map(|next| &next.what);
                     let snapshot =
                         rest.find(|what| !matches!(what, What::Diverged { .. } | What::Gap { .. }));
@@ -101,8 +103,8 @@ fn cuts_keep(run: &JudgedRun<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                         && seq < bound
                     {
                         sheet.look();
-                        // The highest of those that are gone decides: whoever has it has the
-                        // others.
+                        // The highest of the removed entries decides: a log with that entry has the
+                        // others, too.
                         let stable = Stable {
                             epoch: parts.stands(epoch, bound).unwrap_or(epoch),
                             seq: bound,
@@ -142,8 +144,8 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
                     Kind::View(view) => index.views[view].log,
                     Kind::Data { .. } | Kind::Lost { .. } => continue,
                 },
-                // A founder may have cut a log that nobody got to know of; what counts is who held
-                // a view.
+                // A founder may have cut a log that no other peer learned of; only views that a
+                // peer held count.
                 _ => continue,
             };
             sheet.look();
@@ -161,8 +163,8 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by
-/// whoever founds an epoch; and nobody takes back what the log that it goes over to has, too.
+/// Stable entries are never taken back by a group that stayed one, nor, whatever happened, by a
+/// founder of an epoch; and no peer takes back an entry that is also in the log that it moves to.
 pub(crate) fn safe_kept(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let foundings = foundings(index);
@@ -178,7 +180,8 @@ pub(crate) fn safe_kept(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
                 What::Cut { epoch, log: cut_log, .. } => {
                     adopted = Some(epoch);
-                    // Groups that were founded apart have nothing in common, and one of them goes.
+                    // Groups that were founded separately share no entries, and one of them
+                    // dissolves.
                     if std::mem::replace(&mut log, cut_log) != cut_log && !run.is_primary() {
                         held = Held::default();
                     }
@@ -252,7 +255,7 @@ pub(crate) fn safe_kept(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A reading that its origin was told to be safe.
+/// A reading that was acknowledged to its origin as safe.
 struct Acknowledgement<'a> {
     origin: LifeId,
     oseq: u64,
@@ -262,7 +265,7 @@ struct Acknowledgement<'a> {
 }
 
 impl Acknowledgement<'_> {
-    /// A breach, if something else stands at its position.
+    /// A breach, if another entry is at its position.
     fn compare(
         &self,
         index: &Index<'_>,
@@ -286,7 +289,7 @@ impl Acknowledgement<'_> {
     }
 }
 
-/// Every acknowledgement, held against what its origin has at that position.
+/// Compares every acknowledgement with the entry that its origin has at that position.
 fn acknowledged<'a>(run: &JudgedRun<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
     let index = run.index;
     let mut all: Vec<Acknowledgement<'a>> = vec![];
@@ -296,23 +299,23 @@ fn acknowledged<'a>(run: &JudgedRun<'a>, sheet: &mut Sheet) -> Vec<Acknowledgeme
         }
         let (mut log, mut held): (&LogId, BTreeMap<u64, (Kind, usize)>) =
             (&index.none, BTreeMap::new());
-        // What it was told, and from where on it may still get the entry.
+        // The acknowledgements, and the lowest position at which it may still receive the entry.
         let (mut told, mut open): (Vec<Acknowledgement<'a>>, usize) = (vec![], 0);
         for fact in &life.facts {
             match fact.what {
                 What::Cut { log: name, .. } => {
                     log = name;
-                    // In mode available it may go over to a group that knows nothing of what it has
-                    // not handed over yet.
+                    // In mode `available` it may move to a group that does not know the entries
+                    // that it has not delivered yet.
                     if !run.is_primary() {
                         open = told.len();
                     }
                 }
                 What::Diverged { from, .. } => {
                     held.split_off(&from);
-                    // It was alone with what it was told, and has gone over to those who went on
-                    // without it: that side of a partition is what `available` gives up, in so many
-                    // words. In `primary` there is no such side.
+                    // It was alone with the acknowledged entry, and has moved to the peers that
+                    // continued without it: `available` gives up that side of a partition, as
+                    // documented. In `primary` there is no such side.
                     told.retain(|known| run.is_primary() || known.seq < from);
                     open = open.min(told.len());
                 }
@@ -340,7 +343,7 @@ fn acknowledged<'a>(run: &JudgedRun<'a>, sheet: &mut Sheet) -> Vec<Acknowledgeme
     all
 }
 
-/// At rest, who has come through has all that is stable, from its join point on.
+/// At rest, every survivor has all stable entries from its join point on.
 fn survivors_have(
     run: &JudgedRun<'_>,
     parts: &Parts<'_>,
@@ -350,7 +353,7 @@ fn survivors_have(
 ) {
     let index = run.index;
     let core = index.core();
-    // Whoever is left after everybody died at once begins another log.
+    // After all peers died at once, the next group begins another log.
     let Some(view) = core.iter().find_map(|life| index.last_view(*life)) else { return };
     let log = view.log;
     let mut at_position: BTreeMap<u64, Vec<(EpochId, &Known<'_>)>> = BTreeMap::new();
@@ -408,8 +411,8 @@ fn survivors_have(
                 )
             };
             let Some(placed) = index.at_position(epoch, known.seq).first() else { continue };
-            // What was acknowledged is stable; where another part has it, that is judged as for
-            // everything stable.
+            // An acknowledged entry is stable; whether another part has it is judged as for every
+            // stable entry.
             let elsewhere = at_position
                 .get(&known.seq)
                 .is_some_and(|all| all.iter().any(|(other, _)| *other != epoch && is_it(*other)));
@@ -418,7 +421,8 @@ fn survivors_have(
             }
         }
     }
-    // Whether each of them has all of it is asked elsewhere; here, that somebody has.
+    // Other checks ask whether each peer has all entries; this one asks whether any peer has this
+    // one.
     for (seq, all) in at_position.range(furthest + 1..) {
         for (epoch, known) in all.iter().filter(|(epoch, _)| holds_reading(index, *epoch, *seq)) {
             if matches!(right(*seq, *epoch, known, view.epoch), Right::Dropped(_))

@@ -1,5 +1,4 @@
-//! Who leads after whom: a leader that is well stays, one that is gone is replaced, in time, by the
-//! right one.
+//! Succession: a healthy leader stays; a leader that is gone is replaced in time by the right peer.
 
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::Note;
@@ -11,8 +10,8 @@ use crate::judged_run::JudgedRun;
 use crate::sheet::{NOT_AT_REST, Sheet};
 use crate::world::GroundTruth;
 
-/// The leader of a group that is well is not unseated: not by a joiner, not by the death of
-/// another.
+/// The leader of a healthy group is not replaced because of a joiner or the death of another
+/// member.
 pub(crate) fn contained(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     if run.options.knobs.preempt {
         return;
@@ -40,7 +39,7 @@ pub(crate) fn contained(run: &JudgedRun<'_>, sheet: &mut Sheet) {
                     else {
                         continue;
                     };
-                    // Links of either that are cut or bad prove nothing against anybody.
+                    // Links of either peer that are cut or bad prove nothing against any peer.
                     if index.is_stormy([id, leader], fact.t) {
                         sheet.excuse("links of one of the two were bad");
                         continue;
@@ -81,9 +80,9 @@ fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
         && life.last >= at
 }
 
-/// Whether a leader of mode `primary` has stepped down because of others: so many of its view were
-/// dead, stood still or were cut off by then that the rest was no quorum of it, or none of the view
-/// before, which counts too until the newest one is known to be stable.
+/// Whether a leader of mode `primary` has stepped down because of other peers: so many members of
+/// its view were dead, paused or cut off that the rest was no quorum of this view, or none of the
+/// previous one, which also counts until the newest is known to be stable.
 fn is_left_by_its_quorum(run: &JudgedRun<'_>, leader: LifeId, at: usize) -> bool {
     let (index, knobs) = (run.index, &run.options.knobs);
     let facts = &index.lives[leader].facts;
@@ -101,7 +100,7 @@ fn is_left_by_its_quorum(run: &JudgedRun<'_>, leader: LifeId, at: usize) -> bool
             || index.stood_still(life, steps.t, patience)
             || index.is_stormy([life, leader], steps.t)
     };
-    // Half of a view is a quorum with the leader that it names.
+    // Half of a view is a quorum if it includes the leader that the view names.
     let is_short = |view: &&ViewFact<'_>| {
         let is_there = |(peer, inc): &(&PeerId, Incarnation)| {
             index.life(peer, *inc).is_some_and(|life| life == leader || !is_gone(life))
@@ -114,7 +113,7 @@ fn is_left_by_its_quorum(run: &JudgedRun<'_>, leader: LifeId, at: usize) -> bool
     else {
         return false;
     };
-    // It numbered them all before it stepped down; others may be the first to tell of one.
+    // It numbered them all before it stepped down; other peers may be the first to report one.
     let of_its_epoch = index.views.iter().filter(|view| view.epoch == own.epoch);
     let newest = of_its_epoch.max_by_key(|view| view.view_id).unwrap_or(own);
     let of_its_log = index
@@ -128,8 +127,8 @@ fn is_left_by_its_quorum(run: &JudgedRun<'_>, leader: LifeId, at: usize) -> bool
     [Some(newest), before].iter().flatten().any(is_short)
 }
 
-/// Whether a leader has stepped down to take its group into another one, and the leader of another
-/// log has ended since: then the group is together again, and the best of it leads.
+/// Whether a leader has stepped down to merge its group into another one, and the leader of that
+/// other log has ended since: then the group is reunited, and its highest peer leads.
 fn has_gone_into_one_that_died(
     index: &Index<'_>,
     view: &ViewFact<'_>,
@@ -157,7 +156,7 @@ fn has_gone_into_one_that_died(
     })
 }
 
-/// Several may found a group at once, and all but one of them give way.
+/// Several peers may found a group at once, and all but one give way.
 fn is_founding(index: &Index<'_>, view: &ViewFact<'_>, t: u64) -> bool {
     let founded = index.views.iter().find(|other| other.log == view.log).map_or(0, |first| first.t);
     t.saturating_sub(founded) <= 2 * index.aftermath && stepped_down(index, view)
@@ -186,8 +185,8 @@ pub(crate) fn recovers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             losses += u64::from(other.from > trouble.from);
             disturbed |= other.kind != TroubleKind::Down;
         }
-        // One more round of election and sync for each further loss, and one to fetch what the new
-        // log has.
+        // One more round of election and sync for each further loss, and one round to fetch the new
+        // log.
         let deadline = trouble
             .from
             .saturating_add(index.aftermath)
@@ -209,8 +208,8 @@ pub(crate) fn recovers(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether it takes a process away at once; one that leaves goes when it has handed over, and one
-/// whose clock jumps is there.
+/// Whether it removes a process at once. A leaving process goes after its hand-over, and a process
+/// whose clock jumps stays.
 fn takes_away(run: &JudgedRun<'_>, trouble: &Trouble<'_>) -> bool {
     let leaves = match &run.history.records[trouble.at] {
         Record::Peer(event) => matches!(event.note, Note::Leave),
@@ -256,7 +255,7 @@ fn survivors_move_on(
     }
 }
 
-/// At rest, the core has exactly one leader, and everybody in it knows that one.
+/// At rest, the core has exactly one leader, and every core peer knows it.
 pub(crate) fn elects(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     if !run.options.settled {
         sheet.excuse(NOT_AT_REST);
@@ -308,8 +307,8 @@ pub(crate) fn elects(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// When nothing but the leader is gone, the highest of the rest takes its place; with `preempt`,
-/// the highest member leads when it has been there for a while.
+/// If only the leader is gone, the highest remaining peer takes its place; with `preempt`, the
+/// highest member leads once it has been there for a while.
 pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     if run.options.settled && run.options.knobs.preempt {
@@ -322,7 +321,7 @@ pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     {
         let [leader] = trouble.lives[..] else { continue };
         let gone = &index.lives[leader];
-        // The first word about a death counts; an exit follows every kill.
+        // The first record of a death counts; an exit follows every kill.
         if gone.ended.is_some_and(|ended| ended < trouble.from) {
             continue;
         }
@@ -336,9 +335,9 @@ pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         });
         let Some((winner, fact)) = elected.min_by_key(|(_, fact)| fact.at) else { continue };
         let What::Elected { epoch, .. } = fact.what else { continue };
-        // A view that was on its way when the leader went may have reached the winner, and changed
-        // who ranks highest: it tells of it before the first view of its own, if after its
-        // election.
+        // A view in flight when the leader died may have reached the winner, and changed which peer
+        // ranks highest: the winner reports it before the first view of its own, also if that is
+        // after its election.
         let newest = index
             .views
             .iter()
@@ -361,8 +360,8 @@ pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             continue;
         }
         sheet.look();
-        // Views list their members lowest priority first. Whoever knows of no quorum leaves it to
-        // the next one, who may know that a view is stable of which it does not.
+        // Views list their members lowest priority first. A peer that knows of no quorum leaves the
+        // claim to the next one, which may know of a stable view that the first does not know.
         let blocked = |peer, inc| {
             index.life(peer, inc).is_some_and(|life| index.is_blocked(life, trouble.from, fact.t))
         };
@@ -383,8 +382,8 @@ pub(crate) fn bully_order(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A hand-over that a fault has disturbed is tried again, ever later; so it is asked for where
-/// there was none but deaths, and none lately.
+/// A disturbed hand-over is tried again, later each time; so it is demanded only if there were no
+/// faults but deaths, and none lately.
 fn highest_leads(index: &Index<'_>, sheet: &mut Sheet) {
     for view in index.core().into_iter().filter_map(|life| index.last_view(life)) {
         let deaths_only = index.troubles.iter().all(|trouble| {
@@ -407,7 +406,7 @@ fn highest_leads(index: &Index<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// The view that all its members had when its leader went; none if they were not of one mind.
+/// The view that all members had when the leader died; none if they disagreed.
 fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a ViewFact<'a>> {
     let gone = &index.lives[leader];
     let last = |life: LifeId| index.views.iter().rfind(|view| view.life == life && view.t <= t);
@@ -422,8 +421,8 @@ fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a V
     of_one_mind.then_some(view)
 }
 
-/// At rest nobody elects: none in the last third of the quiet window, and no more in all of it than
-/// the group changed.
+/// At rest there are no elections: none in the last third of the quiet window, and in all of it at
+/// most one per change of the group.
 pub(crate) fn no_churn(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let Some(quiet) = index.quiet.as_ref().filter(|_| run.options.settled) else { return };
@@ -448,9 +447,9 @@ pub(crate) fn no_churn(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             }
             let What::Elected { epoch, size, renewed: false } = fact.what else { continue };
             let claimed_at = index.promise_of(*id, epoch).map_or(fact.t, |claim| claim.t);
-            // Of two claims at once, one may be announced to those who have promised the other by
-            // then: it leads nobody. And what was claimed before everything was quiet is no
-            // election of that time.
+            // Of two claims at once, one may be announced to peers that have promised the other by
+            // then: its claimant leads no peer. And a claim made before the quiet window is no
+            // election of that window.
             if size > 1 && !is_followed(index, epoch) || claimed_at < quiet.from {
                 foreign.push(epoch);
             } else {
@@ -468,8 +467,8 @@ pub(crate) fn no_churn(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         .collect();
     views.sort_unstable();
     views.dedup();
-    // Each election makes one view of its own; a change of the group makes another. With `preempt`,
-    // the one who is elected may have to make way for a better one at once.
+    // Each election makes one view; a change of the group makes another. With `preempt`, the
+    // elected leader may have to give way to a higher peer at once.
     let allowed = views.len() + 1 + 2 * usize::from(run.options.knobs.preempt);
     if elections.len() > 1 && elections.len() * 2 > allowed {
         elections.sort_unstable();
@@ -480,7 +479,7 @@ pub(crate) fn no_churn(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether anybody has followed the leader of that epoch.
+/// Whether any peer has followed the leader of that epoch.
 fn is_followed(index: &Index<'_>, epoch: EpochId) -> bool {
     let follows =
         |fact: &Fact<'_>| matches!(fact.what, What::Follows { epoch: its, .. } if its == epoch);

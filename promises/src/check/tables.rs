@@ -1,4 +1,4 @@
-//! The tables of the sensors: the same readings as in the ordered file, in the same order.
+//! The tables of the sensors hold the same readings as the ordered file, in the same order.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use crate::index::{Kind, Life, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// Every table has the rows of the readings that its process delivered, in that order. Where all
-/// lives of the process ended by their own will it has them all; one that was cut off may have kept
-/// a reading in one file and not in the other.
+/// Every table has the rows of the readings that its process delivered, in that order. If all lives
+/// of the process ended by themselves, no row is missing; a killed life may have written a reading
+/// to one file and not to the other.
 pub(crate) fn tables_match(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) {
     if disk.tables_unreadable > 0 {
         sheet.breach(&[], || {
@@ -20,7 +20,7 @@ pub(crate) fn tables_match(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) 
         });
     }
     if disk.tables.is_empty() {
-        // They are kept on request only.
+        // Tables are written on request only.
         return;
     }
     let lives: Vec<&Life<'_>> =
@@ -32,7 +32,7 @@ pub(crate) fn tables_match(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) 
     for (sensor, rows) in &disk.tables {
         let (mut next, none) = (0, vec![]);
         let due = due.get(sensor.as_str()).unwrap_or(&none);
-        // A restarted peer may be handed over again what an earlier life of it had.
+        // A restarted peer may deliver again what an earlier life delivered.
         let mut places: BTreeMap<&Row, Vec<usize>> = BTreeMap::new();
         due.iter().enumerate().for_each(|(place, row)| places.entry(row).or_default().push(place));
         for row in rows {
@@ -83,7 +83,7 @@ pub(crate) fn tables_match(run: &JudgedRun<'_>, disk: &Disk, sheet: &mut Sheet) 
     }
 }
 
-/// The rows that each table should have, by what the ordered file says.
+/// The expected rows of each table, derived from the ordered file.
 fn due(disk: &Disk) -> BTreeMap<&str, Vec<Row>> {
     let mut due: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
     for line in &disk.lines {
@@ -121,5 +121,5 @@ fn delivery(run: &JudgedRun<'_>, life: &Life<'_>, row: &Row) -> Option<usize> {
     found.map(|fact| fact.at)
 }
 
-/// Every origin may have as many tables as that; of further ones there may be none.
+/// The greatest number of tables per origin; further ones may be missing.
 const TABLES_PER_ORIGIN: usize = 256;

@@ -1,4 +1,4 @@
-//! Views: legal ones, the same for all, at the same place among the readings.
+//! Views are legal, the same for all peers, and at the same place among the readings.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use crate::index::{EpochId, Index, Kind, Life, LifeId, ViewFact, What};
 use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 
-/// Views rise, name their holder and their leader, and are the same list for everybody.
+/// Views rise, include the reporting peer and their leader, and have the same members in every
+/// report.
 pub(crate) fn view_legal(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let mut first: BTreeMap<(EpochId, u64), &ViewFact<'_>> = BTreeMap::new();
@@ -65,13 +66,13 @@ pub(crate) fn view_legal(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// The views of one log are numbered without a hole, as far as one life tells all that stands
-/// between two of them.
+/// The views of one log are numbered without gaps, as far as one life reports every entry between
+/// two of them.
 pub(crate) fn views_unbroken(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        // The views that it has, lowest first, and the last position up to which it has told
-        // everything since.
+        // Its views, lowest first, and the last position up to which it has reported every entry
+        // since.
         let mut known: Vec<(u64, u64, usize)> = vec![];
         let (mut end, mut log) = (0, &index.none);
         for fact in &life.facts {
@@ -117,21 +118,21 @@ pub(crate) fn views_unbroken(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What one life delivered from one view to the next.
+/// The deliveries of one life between one view and the next.
 struct Passage {
     from: (EpochId, u64),
     to: (EpochId, u64),
     count: usize,
     sum: u64,
     life: LifeId,
-    /// The facts between the two views, as a range of the life's.
+    /// The facts between the two views, as a range of the life's facts.
     facts: (usize, usize),
-    /// The positions that it said it would not hand over.
+    /// The positions that it declared as gaps.
     gaps: Vec<(u64, u64)>,
 }
 
-/// Lives that go from one view to the next together have delivered the same readings in it, each in
-/// the same view.
+/// Lives that move together from one view to the next have delivered the same readings between
+/// them, each in the same view.
 pub(crate) fn view_synchrony(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let mut passages: Vec<Passage> = vec![];
@@ -141,7 +142,7 @@ pub(crate) fn view_synchrony(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     passages.sort_unstable_by_key(|passage| (passage.from, passage.to, passage.life));
     for group in passages.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
         sheet.look_at(group.len());
-        // One that has told no gap stands for all of them, if there is one.
+        // A life without gaps stands for all of them, if there is one.
         let first = group.iter().position(|passage| passage.gaps.is_empty()).unwrap_or(0);
         for other in group
             .iter()
@@ -178,8 +179,8 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                 Kind::Data { origin, oseq, .. } => {
                     if let Some(passage) = &mut open {
                         passage.count += 1;
-                        // A sum is the same in any order; the multiplication spreads neighbours
-                        // apart.
+                        // A sum does not depend on the order; the multiplication spreads
+                        // neighbouring values.
                         let key = (origin as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
                             ^ oseq.wrapping_mul(0x9E37_79B9_7F4A_7C15);
                         passage.sum = passage
@@ -189,20 +190,20 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                 }
                 Kind::Lost { .. } => {}
             },
-            // What it has told to be missing is not compared; the rest is.
+            // Reported gaps are not compared; the rest is.
             What::Gap { from, to } => {
                 if let Some(passage) = &mut open {
                     passage.gaps.push((from, to));
                 }
             }
-            // It did not go there with the others.
+            // It did not move there together with the others.
             What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => open = None,
             _ => {}
         }
     }
 }
 
-/// What one life delivered, by reading: the record, and the position.
+/// The deliveries of one life, by reading: the record, and the position.
 fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), (usize, u64)> {
     let facts = &index.lives[passage.life].facts[passage.facts.0..=passage.facts.1];
     let data = facts.iter().filter_map(|fact| match fact.what {

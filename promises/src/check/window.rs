@@ -1,4 +1,4 @@
-//! The window of a peer's own readings: how many wait to be ordered, and what is refused for that.
+//! The window of a peer's own readings: how many wait to be ordered, and which are refused.
 
 use crate::check::gaps::SIZES;
 use crate::index::{Entry, Kind, What};
@@ -6,15 +6,15 @@ use crate::judged_run::JudgedRun;
 use crate::sheet::Sheet;
 use protocol::note::Refusal;
 
-/// No peer has more readings waiting to be ordered than its window takes. How many bytes they are,
-/// no history tells.
+/// No peer has more readings waiting to be ordered than its window permits. A history does not tell
+/// their bytes.
 pub(crate) fn windowed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let bound = run.options.knobs.window_entries;
     for (id, life) in index.lives.iter().enumerate() {
-        // How much of its own it has seen ordered; a log that is replaced may take that back, and
-        // it is sent again, whatever its number. What was ordered and taken back unseen is known to
-        // nobody until the next count.
+        // How many of its own readings it has seen ordered. A replaced log may take that back, and
+        // the readings are sent again, whatever their number. Readings ordered and taken back
+        // unseen are unknown until the next count.
         let (mut ordered, mut had_log, mut taken_back) = (0, false, false);
         for fact in &life.facts {
             match fact.what {
@@ -48,8 +48,8 @@ pub(crate) fn windowed(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A reading is refused only if its window is full, it is too large, or its peer leaves or is
-/// blocked.
+/// A reading is refused only if the window is full, the reading is too large, or its peer is
+/// leaving or blocked.
 pub(crate) fn refusal_true(run: &JudgedRun<'_>, sheet: &mut Sheet) {
     let index = run.index;
     let knobs = &run.options.knobs;
@@ -60,8 +60,8 @@ pub(crate) fn refusal_true(run: &JudgedRun<'_>, sheet: &mut Sheet) {
         .map(|view| view.at)
         .min();
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        // How many it has published, and how many of them are known to wait: not known while its
-        // log changes hands.
+        // How many it has published, and how many of them certainly wait: unknown while its log
+        // changes.
         let (mut published, mut ordered, mut leaves) = (0, Some(0), false);
         for fact in &life.facts {
             let (why, count) = match fact.what {
@@ -96,7 +96,8 @@ pub(crate) fn refusal_true(run: &JudgedRun<'_>, sheet: &mut Sheet) {
             let waiting = ordered.map(|ordered| published.saturating_sub(ordered));
             let holds = match (why, waiting) {
                 (Refusal::Leaving, _) => leaves,
-                // A group that has no room for one more blocks who is not in it, in either mode.
+                // A group without room for another member blocks the peers outside of it, in either
+                // mode.
                 (Refusal::NoQuorum, _) => {
                     run.is_primary() || fills_at.is_some_and(|at| at < fact.at)
                 }

@@ -1,4 +1,4 @@
-//! The table of one sensor (a CSV), in long form: a row for each field of each reading.
+//! The table of one sensor (a CSV), in long form: one row per field of each reading.
 
 use protocol::id::{Incarnation, Oseq, Seq};
 use protocol::log_id::LogId;
@@ -14,11 +14,11 @@ use super::Place;
 pub struct Row {
     /// The position of the reading.
     pub place: Place,
-    /// Who published it.
+    /// The origin of the reading.
     pub origin: String,
-    /// In which life.
+    /// The incarnation of the origin.
     pub inc: Incarnation,
-    /// Its number among the origin's.
+    /// Its number at the origin.
     pub oseq: Oseq,
     /// The name of the field, escaped.
     pub field: String,
@@ -37,8 +37,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Takes a payload apart; none if it has another form. The judge has a reader of its own, so
-    /// that it does not share the mistakes of the one whose files it looks at.
+    /// Parses a payload; none if it has another form. The judge has its own parser, so that it does
+    /// not share the mistakes of the product's.
     #[must_use]
     pub fn read(payload: &[u8]) -> Option<Self> {
         if payload.starts_with(b"{") {
@@ -87,7 +87,7 @@ struct Object {
     _tags: std::collections::BTreeMap<String, String>,
 }
 
-/// Names and values in their order.
+/// Names and values in their written order.
 struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -112,9 +112,9 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Reads the text of a table, heads of its parts included: rows, each with its sensor. The second
-/// value says how many records in it are none; a last one that its writer did not live to finish is
-/// not among them.
+/// Reads the text of a table, including the head lines of its parts: rows, each with its sensor.
+/// The second value counts the invalid records, not including a last record that its writer did not
+/// finish.
 pub(super) fn read(text: &str) -> (Vec<(String, Row)>, usize) {
     let (mut rows, mut unreadable) = (vec![], 0);
     for (record, is_whole) in records(text) {
@@ -131,7 +131,8 @@ pub(super) fn read(text: &str) -> (Vec<(String, Row)>, usize) {
 }
 
 fn row(cells: Vec<String>) -> Option<(String, Row)> {
-    // What a spreadsheet would run stands behind a `'`, and so does what begins with one.
+    // A text that a spreadsheet would execute is written behind a `'`, and so is a text that begins
+    // with `'`.
     let cells =
         cells.into_iter().map(|cell| cell.strip_prefix('\'').map(str::to_owned).unwrap_or(cell));
     let cells: Vec<String> = cells.collect();
@@ -146,7 +147,7 @@ fn row(cells: Vec<String>) -> Option<(String, Row)> {
     Some((sensor, Row { place, origin, inc, oseq, field, value }))
 }
 
-/// The records of a CSV (RFC 4180), each with whether its line end is there.
+/// The records of a CSV (RFC 4180), each with whether its line end is present.
 fn records(text: &str) -> Vec<(Vec<String>, bool)> {
     let (mut records, mut record, mut cell) = (vec![], vec![], String::new());
     let mut chars = text.chars().peekable();

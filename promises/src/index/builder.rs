@@ -1,4 +1,4 @@
-//! How a history is taken apart: record by record, oldest first.
+//! Builds the index: record by record, oldest first.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,15 @@ pub(super) struct Builder<'a> {
     index: Index<'a>,
     life_ids: BTreeMap<(u64, &'a str), LifeId>,
     epoch_ids: BTreeMap<(u64, LifeId), EpochId>,
-    /// Names of processes by pid, as they were started.
+    /// Process names by pid, from the starts.
     spawned: BTreeMap<u32, &'a str>,
-    /// The present life of each process, and the process of each peer that was not started under
-    /// another name.
+    /// The present life of each process, and the process of each peer that was started under its
+    /// own name.
     present: BTreeMap<&'a str, LifeId>,
-    /// What each life has had so far.
+    /// The readings that each life has received so far.
     had: BTreeMap<LifeId, Had>,
     late: u64,
-    /// The longest extra delay that nobody can take for a death.
+    /// The longest additional delay that no peer can mistake for a death.
     mild: u64,
 }
 
@@ -102,9 +102,9 @@ impl<'a> Builder<'a> {
         self.index
     }
 
-    /// Puts what all lives said of the log side by side. What a life had before an entry is found
-    /// on a stack: whatever stands at or above the entry's own position is not before it any more
-    /// (the life has diverged).
+    /// Sorts the reports of all lives about the log by position. A stack finds the entry that a
+    /// life had before another one: entries at or above the new entry's position are removed from
+    /// the stack, because the life has diverged.
     fn place(&mut self) {
         let Index { lives, placed, .. } = &mut self.index;
         let mut stack: Vec<(u64, EpochId, usize)> = vec![];
@@ -114,8 +114,8 @@ impl<'a> Builder<'a> {
                 let entry = match fact.what {
                     What::Entry(entry) | What::Missed(entry) => entry,
                     What::Diverged { from, .. } => {
-                        // What it had there is not in its log any more, whatever position comes
-                        // next.
+                        // Its former entry at that position is no longer in its log, whichever
+                        // position comes next.
                         while stack.last().is_some_and(|(seq, ..)| *seq >= from) {
                             stack.pop();
                         }
@@ -167,20 +167,21 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// A life speaks for the first time: whatever its process was before is over.
+    /// The first report of a life: the previous life of its process is over.
     fn begin(&mut self, life: LifeId, at: usize, t: u64, event: &'a Event) {
         let peer = self.index.lives[life].peer.as_str();
         let process = match &event.note {
             Note::Start { pid, .. } => {
                 self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer)
             }
-            // Told to take a higher incarnation, a process goes on under it, and goes on counting.
+            // A process that is told to take a higher incarnation continues under it and keeps its
+            // event numbers.
             _ => self.goes_on(event).unwrap_or(peer),
         };
         (self.index.lives[life].first, self.index.lives[life].began) = (Some(at), Some(t));
         self.index.lives[life].process = Some(process);
         if let Some(before) = self.present.insert(process, life) {
-            // It goes on as it was started.
+            // It keeps the settings that it was started with.
             self.index.lives[life].omits =
                 !matches!(event.note, Note::Start { .. }) && self.index.lives[before].omits;
             self.index.lives[before].ended.get_or_insert(t);
@@ -201,8 +202,8 @@ impl<'a> Builder<'a> {
             .present
             .iter()
             .filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
-        // Two of one name may have said equally much; only one that holds nothing yet may take
-        // another number.
+        // Two processes of one name may have reported equally much; only a process without any
+        // reading may take another number.
         let holds = |life: LifeId| {
             lives[life]
                 .facts
@@ -374,6 +375,5 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The words of a process, and of the simulator, for a stop after the group has confirmed that it
-/// knows.
+/// The reason that a process, or the simulator, gives for a stop that the group has confirmed.
 const LEFT: [&str; 2] = ["left the group", "Left"];

@@ -1,28 +1,28 @@
-//! Which readings a life has had so far: ranges of numbers for each origin, kept while a history is
-//! taken apart.
+//! The readings that a life has received so far: ranges of numbers for each origin, maintained
+//! while the index is built.
 //!
-//! A life that calls an entry a repeat is believed only where it has had that very reading, or was
-//! told that its origin lost it.
+//! A life that calls an entry a repeat is believed only if it has received that very reading, or
+//! was told that its origin lost it.
 
 use std::collections::BTreeMap;
 
 use super::LifeId;
 
-/// The readings of one life, by their origin: ranges of numbers, lowest first, that neither overlap
-/// nor touch.
+/// The readings of one life, by origin: ranges of numbers, lowest first, that neither overlap nor
+/// touch.
 #[derive(Default)]
 pub(super) struct Had {
     of: BTreeMap<LifeId, Vec<(u64, u64)>>,
 }
 
 impl Had {
-    /// It has got these now, or was told that they are lost.
+    /// Adds readings that it has received now, or that it was told are lost.
     pub(super) fn add(&mut self, origin: LifeId, from: u64, to: u64) {
         if to < from {
             return;
         }
         let ranges = self.of.entry(origin).or_default();
-        // Those that overlap the new one or touch it become one with it.
+        // Ranges that overlap or touch the new one are joined with it.
         let first = ranges.partition_point(|(_, end)| end.saturating_add(1) < from);
         let end = ranges.partition_point(|(begin, _)| *begin <= to.saturating_add(1));
         let joined = ranges[first..end]
@@ -31,7 +31,7 @@ impl Had {
         ranges.splice(first..end, [joined]);
     }
 
-    /// Whether it has had that one.
+    /// Whether it has received that reading.
     pub(super) fn has(&self, origin: LifeId, oseq: u64) -> bool {
         let Some(ranges) = self.of.get(&origin) else { return false };
         ranges

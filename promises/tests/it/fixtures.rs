@@ -20,7 +20,7 @@ struct Fixture {
     text: String,
     history: History,
     options: Options,
-    /// What the judge has to say of it.
+    /// The expected finding of the judge.
     breaks: Option<String>,
     evidence: Option<String>,
 }
@@ -84,7 +84,7 @@ impl Fixture {
         judgement
     }
 
-    /// The lines of the file that show a breach, counted as an editor counts them.
+    /// The lines of the file that show a breach, counted from 1.
     fn lines(&self, broken: &Broken) -> String {
         let head = self.text.lines().take_while(|line| line.starts_with('#')).count();
         let lines: Vec<String> =
@@ -92,7 +92,7 @@ impl Fixture {
         lines.join(", ")
     }
 
-    /// Writes the judge's words and lines into it.
+    /// Writes the judge's finding into the file.
     fn update(&self, broken: &Broken) {
         let (old, events): (Vec<&str>, Vec<&str>) =
             self.text.lines().partition(|line| line.starts_with('#'));

@@ -1,5 +1,5 @@
-//! The user's page names every promise, with the invariants that it stands for, and no command that
-//! is not there. The README counts the promises and quotes some.
+//! The user's page names every promise with its invariants, and no command that does not exist. The
+//! README counts the promises and quotes some.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The judge from outside: the files that show each promise kept and broken, a story and its
-//! changes, and what the user's page says.
+//! Tests of the judge from outside: the files that show each promise kept and broken, a story and
+//! its changes, and the user's page.
 
 mod fixtures;
 mod guarantees;

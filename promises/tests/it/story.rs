@@ -1,5 +1,5 @@
-//! A short history in which every promise has something to look at and is kept, and one change for
-//! each promise that breaks that one and no other.
+//! A short history in which every promise has something to check and is kept, and for each promise
+//! one change that breaks this promise and no other.
 
 use promises::{Fault, GroundTruth, History, Outcome, judge};
 use protocol::digest::Digest;
@@ -39,8 +39,8 @@ fn the_story_keeps_every_promise_and_shows_something_for_each() {
     let judgement = judge(&history, &options);
     assert_eq!(judgement.outcome(), Outcome::Held, "{:#?}", judgement.broken().collect::<Vec<_>>());
     for finding in &judgement.findings {
-        // What is promised in mode primary only has nothing to look at in a story of the other
-        // mode. Nobody leaves in it either, is refused, gets anything twice or misses anything.
+        // Promises of mode `primary` have nothing to check in a story of the other mode. In this
+        // story no peer leaves, is refused, receives anything twice or misses anything.
         let unseen =
             ["steps-down", "had-before", "gap-needed", "refusal-true", "lost-truly", "left-clean"];
         let expected =
@@ -88,7 +88,7 @@ fn no_duplicate_seq() {
             let Note::Deliver { seq: at, .. } = story.at(ms, P3) else { unreachable!() };
             *at = Seq(5 - seq);
         }
-        // It gets them in the order of its own numbers, so that only what stands there differs.
+        // It receives them in the order of its own numbers, so that only the content differs.
         let (one, other) = (story.at(410, P3).clone(), story.at(420, P3).clone());
         (*story.at(410, P3), *story.at(420, P3)) = (other, one);
     });
@@ -96,8 +96,7 @@ fn no_duplicate_seq() {
 
 #[test]
 fn total_order() {
-    // The owner of the second epoch says that it starts one position later than its first entry
-    // stands.
+    // The owner of the second epoch reports a start one position after the epoch's first entry.
     check_breaks("total-order", |story| *story.at(2_030, P2) = cut(second(), 4));
     check_breaks("total-order", |story| {
         // The same entry after another one: the last position before the cut belongs to another
@@ -113,7 +112,8 @@ fn total_order() {
 #[test]
 fn gap_free() {
     check_breaks("gap-free", |story| {
-        // The killed one passes over a reading on its last day, so that no view closes behind it.
+        // The killed peer skips a reading shortly before its death, so that no view closes after
+        // it.
         story.untell(410, P3);
     });
 }
@@ -121,7 +121,7 @@ fn gap_free() {
 #[test]
 fn had_before() {
     check_breaks("had-before", |story| {
-        // It says that it has had the reading, and that is not so.
+        // It claims to have received the reading, and has not.
         let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } =
             story.at(410, P3).clone()
         else {
@@ -191,7 +191,7 @@ fn view_legal() {
 #[test]
 fn view_synchrony() {
     check_breaks("view-synchrony", |story| {
-        // p2 learns of the reading only in the next view.
+        // p2 receives the reading only in the next view.
         let Note::Deliver { view_id, .. } = story.at(2_110, P2) else { unreachable!() };
         *view_id = ViewId(1);
     });
@@ -265,7 +265,7 @@ fn safe_kept() {
         story.tell(12_600, P1, Note::Stable { log: log(), epoch: second(), seq: Seq(7) });
         story.tell(12_610, P2, cut(epoch(3, P2), 6));
     });
-    // Links are cut somewhere, and p1 still has no reason to take back what p2's log has, too.
+    // Links are cut, and p1 still has no reason to take back an entry that p2's log has, too.
     check_breaks("safe-kept", |story| {
         story.cut_for_a_while();
         story.tell(2_031, P1, Note::Diverged { log: log(), from: Seq(3), to: Seq(3) });

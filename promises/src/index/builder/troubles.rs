@@ -1,4 +1,4 @@
-//! What was done to processes from outside, and for how long it counts.
+//! The faults of the ground truth, and how long each counts.
 
 use protocol::time::Time;
 
@@ -41,7 +41,7 @@ impl<'a> Builder<'a> {
                     .iter_mut()
                     .filter(|trouble| trouble.id == *id && trouble.to == u64::MAX)
                 {
-                    // What is dead stays dead.
+                    // A dead life stays dead.
                     if trouble.kind != TroubleKind::Down {
                         trouble.to = t;
                     }
@@ -92,14 +92,14 @@ impl<'a> Builder<'a> {
                 return;
             }
             Fault::Link { weather, .. } if self.is_mild(*weather) => return,
-            // Who can open no connection, or takes long over each frame, is as badly connected as
-            // over a bad link.
+            // A process that can open no connection, or handles each frame slowly, is as badly
+            // connected as over a degraded link.
             Fault::Partition { .. }
             | Fault::Link { .. }
             | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor | Hurt::Address } => {
                 TroubleKind::Links
             }
-            // Whose clock has jumped has stood still, as far as it can tell.
+            // For a process, a clock jump is the same as a pause.
             Fault::Host { hurt: Hurt::Clock { jump_us } } => {
                 self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, (id, who), lives);
                 if let Some(trouble) = self.index.troubles.last_mut() {
@@ -120,19 +120,18 @@ impl<'a> Builder<'a> {
             Fault::Restart { .. } | Fault::Spawn => return,
         };
         self.trouble(at, t, kind, (id, who), lives);
-        // Over a bad link something gets through: it proves nothing about who reaches whom.
+        // Some frames pass a degraded link: it proves nothing about reachability.
         if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut())
         {
             trouble.table = Some(table).filter(|table| **table != LinkSet::default());
         }
     }
 
-    /// Whether links so bad are still good enough: what connections carry arrives, and in time for
-    /// every answer that is waited for, there and back and twice over. Lost and damaged datagrams
-    /// are the usual state of a network.
+    /// Whether links this bad are still good enough: the data of connections arrives, and in time
+    /// for every awaited answer, there and back and twice over. Lost and damaged datagrams are the
+    /// usual state of a network.
     fn is_mild(&self, weather: Weather) -> bool {
-        // A connection waits for a lost segment at least as long as TCP does before it sends it
-        // again.
+        // Before a connection sends a lost segment again, it waits at least as long as TCP does.
         let streams_flow = weather.segments == 0 && weather.rate == 0 && weather.mtu == 0;
         weather.loss < ALL && weather.reset == 0 && streams_flow && weather.delay_us <= self.mild
     }
@@ -161,7 +160,7 @@ impl<'a> Builder<'a> {
         processes.iter().filter_map(|process| self.present.get(process.as_str()).copied()).collect()
     }
 
-    /// A process may be hit before it has said its first word.
+    /// A fault may hit a process before its first report.
     pub(super) fn resolve_late_names(&mut self) {
         let Index { lives, troubles, .. } = &mut self.index;
         for trouble in
@@ -178,5 +177,5 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// All of them, in thousandths.
+/// All links, in thousandths.
 const ALL: u64 = 1_000;

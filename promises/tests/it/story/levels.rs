@@ -23,8 +23,8 @@ fn send_away_and_let_in_again(story: &mut Story) {
     }
 }
 
-/// Whether p2 may send p1 away, having decided that at one moment and told of it half a second
-/// later, if p1 was outside until some moment.
+/// Whether p2 may remove p1, if it decided so at one moment and reported it half a second later,
+/// and p1 was outside until some moment.
 #[track_caller]
 fn check_outside(decided: u64, until: u64, outcome: Outcome) {
     let mut story = Story::told();
@@ -60,7 +60,7 @@ fn whom_a_leader_sends_away_is_judged_by_where_it_was_when_that_was_decided() {
     }
 }
 
-/// Whether p2 may send p1 away at #8, having said that it lags while its own log ended there.
+/// Whether p2 may remove p1 at #8, after reporting that p1 lags while its own log ended there.
 #[track_caller]
 fn check_too_slow(high: u64, outcome: Outcome) {
     let mut story = Story::told();
@@ -71,7 +71,7 @@ fn check_too_slow(high: u64, outcome: Outcome) {
         high: Seq(high),
         for_ms: 10_000,
     };
-    // Before the view that still names it is told of: it is told of when it is handed over.
+    // Before the view that still names it is reported: a view is reported when it is delivered.
     story.tell(6_250, P2, Note::Suspect { peer: id("p1"), peer_inc: Incarnation(1), evidence });
     send_away_and_let_in_again(&mut story);
     let (history, mut options) = story.history();
@@ -93,7 +93,7 @@ fn who_is_too_slow_is_sent_away_once_for_each_word() {
 #[test]
 fn contained() {
     check_breaks("contained", |story| {
-        // p1 takes over from p2, and nobody has touched p2.
+        // p1 takes over from p2 without any fault of p2.
         let third = epoch(3, P1);
         for peer in [P1, P2, P3B] {
             story.tell(7_000, peer, cut(third.clone(), 6));
@@ -114,8 +114,8 @@ fn contained() {
 #[test]
 fn recovers() {
     check_breaks("recovers", |story| {
-        // p1 gets the view that replaces the dead leader three seconds late, and all that follows
-        // from it.
+        // p1 gets the view that replaces the dead leader three seconds late, and everything after
+        // it.
         for ms in [2_020, 2_030, 2_045, 2_050, 2_110, 2_150] {
             let note = story.at(ms, P1).clone();
             story.untell(ms, P1);
@@ -208,7 +208,7 @@ fn rejoins() {
             *story.at(9_010, peer) = deliver(second(), 10, 6, P3B, 1);
         }
         story.disk = story.disk.replace(r#""seq":7"#, r#""seq":10"#);
-        // Its links were bad, so its removal was nobody's mistake.
+        // Its links were degraded, so its removal was right.
         let table = "p3>p2".parse().unwrap();
         story.done(
             6_900,

@@ -1,4 +1,4 @@
-//! How the story is told: its peers, its words, and the history that comes of them.
+//! Builds the story: its peers, its events, and the resulting history.
 
 use promises::disk::Disk;
 use promises::{Fault, GroundTruth, History, Identity, LinkSet, Options, Record, WorldEvent};
@@ -138,7 +138,7 @@ pub(super) fn kept(epoch: &str, seq: u64, (origin, inc): Name, oseq: u64) -> Str
         + "\n"
 }
 
-/// What is told, in milliseconds, before it is numbered.
+/// The events, in milliseconds, before they are numbered.
 pub(super) struct Story {
     pub(super) told: Vec<(u64, Name, Note)>,
     pub(super) done: Vec<(u64, GroundTruth)>,
@@ -146,7 +146,7 @@ pub(super) struct Story {
 }
 
 impl Story {
-    /// Three peers start and p3 leads; it is killed and p2 takes over; it comes back and the group
+    /// Three peers start and p3 leads; p3 is killed and p2 takes over; p3 returns and the group
     /// comes to rest.
     pub(super) fn told() -> Self {
         let mut story = Self { told: vec![], done: vec![], disk: String::new() };
@@ -259,7 +259,7 @@ impl Story {
         self.done.push((ms, what));
     }
 
-    /// What a peer told at that moment.
+    /// The next event of a peer, at that moment.
     pub(super) fn at(&mut self, ms: u64, peer: Name) -> &mut Note {
         let told = self.told.iter_mut().find(|(at, who, _)| (*at, *who) == (ms, peer));
         &mut told.expect("the story has it").2
@@ -303,7 +303,7 @@ impl Story {
         (History::new(records), options)
     }
 
-    /// The file of p1, with its views and what it took back.
+    /// The file of p1, with its views and the readings that it took back.
     pub(super) fn disk_with_views(&self) -> String {
         let seq_of =
             |line: &str| line.split(r#""seq":"#).nth(1)?.split(',').next()?.parse::<u64>().ok();
@@ -335,8 +335,7 @@ impl Story {
         lines.concat()
     }
 
-    /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed
-    /// one.
+    /// Nothing passes from p3 to p1 for a moment, so that the group may have split.
     pub(super) fn cut_for_a_while(&mut self) {
         let table = LinkSet::directed([("p3".to_owned(), "p1".to_owned())]);
         let (id, who) = ("cut".to_owned(), vec!["p3".to_owned(), "p1".to_owned()]);
