@@ -1,9 +1,9 @@
-//! What is still to come: one binary heap keyed by time, then by a drawn tie-break, then by
+//! The agenda of future events: one binary heap ordered by time, then by a drawn tie-break, then by
 //! insertion.
 //!
-//! Two things that fall on the same microsecond have no order in the simulation, so the seed draws one.
-//! Nothing is ever taken out early: what has become meaningless (a dead process's timer) is
-//! recognised when its time comes.
+//! Two events in the same microsecond have no order in the simulation, so the seed draws one. No
+//! event is ever removed early: an obsolete event (a dead process's timer) is recognised when its
+//! time comes.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 use protocol::draw::draw;
 use protocol::time::Time;
 
-/// The things still to happen, soonest first.
+/// The future events, soonest first.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
     heap: BinaryHeap<Reverse<Item<T>>>,
@@ -30,7 +30,7 @@ impl<T> Agenda<T> {
         self.heap.push(Reverse(Item { at, tie, count: self.count, what }));
     }
 
-    /// The time of the next thing.
+    /// The time of the next event.
     pub(crate) fn next_at(&self) -> Option<Time> {
         self.heap.peek().map(|item| item.0.at)
     }

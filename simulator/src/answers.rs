@@ -1,9 +1,9 @@
-//! What a node would answer: every word that somebody could say to it at this moment, each said to
-//! a copy of it.
+//! A node's answers: every message that another peer could send to it at this moment, each
+//! delivered to a copy of the node.
 //!
-//! Stories show what happens; this shows what does not: words of the past, to the wrong peer, out
-//! of turn. Each copy is left alone afterwards for as long as it takes to miss somebody, so that
-//! what it only remembers comes to light, too.
+//! Scripts show what happens; answers show what does not happen: messages of the past, to the wrong
+//! peer, out of turn. Each copy then runs alone for as long as it takes to miss a peer, so that an
+//! effect on its memory becomes visible, too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,26 +20,26 @@ use crate::transcript::{Said, is_told};
 
 mod words;
 
-/// A copy of a node, and what it is asked with.
+/// A copy of a node, and the context of the messages.
 pub(crate) struct Asked<'a> {
     node: Node,
     now: Time,
     /// The digest of its cluster.
     cluster: u64,
-    /// Who speaks to it, and on which of its links.
+    /// The sender, and the link that it uses.
     speaker: Contact,
     link: LinkId,
-    /// Who is behind each of its links.
+    /// The peer at the other end of each link.
     links: BTreeMap<LinkId, PeerId>,
-    /// What it has said last.
+    /// The values that it sent last.
     said: Said,
-    /// Somebody who is neither.
+    /// A peer that is neither.
     third: &'a Contact,
 }
 
 impl<'a> Asked<'a> {
-    /// Asks a node of a cluster, over one of its links, or over a new one where none leads to the
-    /// speaker.
+    /// Prepares messages to a node of a cluster, over one of its links, or over a new one if no
+    /// link leads to the speaker.
     pub(crate) fn new(
         node: &Node,
         now: Time,
@@ -80,8 +80,8 @@ impl<'a> Asked<'a> {
         Self { node, now, cluster, speaker, link, links, said, third }
     }
 
-    /// A paragraph for each effect, with the words that have it; those that have none are not
-    /// named.
+    /// A paragraph for each effect, with the messages that have it; messages without an effect are
+    /// left out.
     pub(crate) fn tell(&self) -> String {
         let silence = self.effect(None);
         let mut effects: Vec<(Effect, Named)> = Vec::new();
@@ -116,7 +116,7 @@ impl<'a> Asked<'a> {
         text
     }
 
-    /// All the words as they reach the node; those that datagrams bring, too, are marked so.
+    /// All messages as inputs of the node; those that may also come as datagrams are marked.
     fn inputs(&self) -> Vec<(String, String, Input)> {
         let (link, from, cluster) = (self.link, self.speaker.address, self.cluster);
         let mut inputs = Vec::new();
@@ -165,7 +165,7 @@ impl<'a> Asked<'a> {
         Effect { said, then, later }
     }
 
-    /// An output in words; routine only where it is an answer.
+    /// An output as a line; routine messages only if they are answers.
     fn line(&self, output: &Output, answer: bool) -> Option<String> {
         let to = |link: &LinkId| self.links.get(link).map_or("?", PeerId::as_str);
         match output {
@@ -180,7 +180,7 @@ impl<'a> Asked<'a> {
                 links.iter().map(to).collect::<Vec<_>>().join(" "),
                 words(message)
             )),
-            // Beacons come all the time.
+            // Beacons are sent all the time.
             Output::Broadcast { datagram }
                 if matches!(datagram.message, Message::Coordinator(_)) =>
             {
@@ -199,7 +199,7 @@ impl<'a> Asked<'a> {
             Output::Deliver(other @ (Delivery::Gap { .. } | Delivery::Lost { .. })) => {
                 Some(format!("hands over {other:?}"))
             }
-            // The others have notes that say the same.
+            // The other outputs have notes with the same content.
             Output::Deliver(
                 Delivery::View(_)
                 | Delivery::Repeat { .. }
@@ -235,10 +235,10 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Words by their verbs, each with what tells it from others of that verb.
+/// Messages by verb, each with its difference from others of that verb.
 type Named = Vec<(String, Vec<String>)>;
 
-/// Adds a paragraph, in lines of bearable length.
+/// Adds a paragraph, wrapped to readable lines.
 fn wrap(text: &mut String, paragraph: &str) {
     let mut column = 0;
     for word in paragraph.split(' ') {
@@ -255,7 +255,7 @@ fn wrap(text: &mut String, paragraph: &str) {
     text.push('\n');
 }
 
-/// What comes of a word.
+/// The effect of a message.
 #[derive(PartialEq, Eq)]
 struct Effect {
     said: Vec<String>,
@@ -264,7 +264,7 @@ struct Effect {
 }
 
 impl Effect {
-    /// In lines, without what comes anyway.
+    /// As lines, without the lines that appear without any message, too.
     fn beside(&self, silence: &Self) -> Vec<String> {
         let mut lines = self.said.clone();
         if self.then != silence.then {
@@ -300,7 +300,7 @@ fn state(node: &Node) -> String {
     )
 }
 
-/// A message with what its short form leaves out.
+/// A message with the fields that its short form leaves out.
 fn words(message: &Message) -> String {
     match message {
         Message::Coordinator(word) => {
@@ -337,10 +337,10 @@ fn words(message: &Message) -> String {
     }
 }
 
-/// How long a line of words may get.
+/// The greatest length of a line.
 const WIDTH: usize = 130;
-/// A number that no link of a script has.
+/// A link number that no script uses.
 const NEW_LINK: u64 = 1 << 20;
-/// For so long a copy is left alone: long enough to miss somebody and to give up waiting, with the
-/// knobs of `fast`.
+/// How long a copy runs alone: long enough to miss a peer and to give up waiting, with the knobs of
+/// `fast`.
 const ALONE: Duration = Duration::from_millis(900);

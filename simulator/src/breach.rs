@@ -1,19 +1,19 @@
 //! A promise that a run did not keep.
 
-/// A promise that was not kept.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Which.
+    /// Its id.
     pub promise: String,
     /// What happened.
     pub words: String,
-    /// The records that show it, one a line.
+    /// The records that prove it, one per line.
     pub evidence: Vec<String>,
 }
 
 impl Breach {
-    /// The promise and the kind of the evidence: two breaches of one kind differ in names and
-    /// numbers only.
+    /// The promise and the kind of evidence: two breaches of one kind differ only in names and
+    /// numbers.
     #[must_use]
     pub fn kind(&self) -> String {
         let named = |word: &str| word.chars().any(|letter| letter.is_ascii_digit());

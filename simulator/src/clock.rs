@@ -1,26 +1,25 @@
 //! A machine's clock: it may run fast or slow, and it may jump ahead.
 //!
-//! Nodes are told what their own clock shows, and nothing else; what is recorded carries the
-//! simulation's time, so that ground truth stays true. A clock never runs backwards, because
-//! CLOCK_MONOTONIC does not.
+//! A node sees only its own clock; records carry the simulation's time, so that the ground truth
+//! stays true. A clock never runs backwards, because CLOCK_MONOTONIC does not.
 
 use std::time::Duration;
 
 use protocol::time::Time;
 
-/// A clock, compared with the simulation's.
+/// A clock, relative to the simulation's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     /// At this moment of the simulation…
     since: Time,
     /// … it showed this.
     shown: Time,
-    /// How much faster it runs, in millionths.
+    /// How much faster it runs, in parts per million.
     drift_ppm: i32,
 }
 
 impl Clock {
-    /// A clock that starts with the simulation's and runs so much faster, in millionths.
+    /// A clock that starts with the simulation's and runs this much faster, in parts per million.
     pub(crate) fn new(drift_ppm: i32) -> Self {
         Self {
             since: Time::ZERO,
@@ -40,21 +39,21 @@ impl Clock {
             })
     }
 
-    /// The first moment of the simulation at which it shows at least that much.
+    /// The first moment of the simulation at which it shows at least this time.
     pub(crate) fn when(&self, shown: Time) -> Time {
         let ahead = u64::try_from(shown.since(self.shown).as_micros()).unwrap_or(u64::MAX);
         if self.drift_ppm == 0 {
             return self.since + Duration::from_micros(ahead);
         }
         let mut at = self.since + Duration::from_micros(scale(ahead, MILLION, self.rate()));
-        // Rounded down twice; a moment or two makes up for it.
+        // Rounded down twice; a step or two corrects that.
         while self.read(at) < shown {
             at += Duration::from_micros(1);
         }
         at
     }
 
-    /// It jumps ahead.
+    /// Lets it jump ahead.
     pub(crate) fn jump(&mut self, now: Time, by: Duration) {
         self.shown = self.read(now) + by;
         self.since = now;
@@ -70,7 +69,7 @@ fn scale(micros: u64, by: u64, per: u64) -> u64 {
 }
 
 const MILLION: u64 = 1_000_000;
-/// No machine is that wrong; a plan may say anything.
+/// No real clock drifts more; a hand-written plan may say any number.
 const DRIFT_MAX: i32 = 500_000;
 
 #[cfg(test)]

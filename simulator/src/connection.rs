@@ -1,12 +1,12 @@
-//! A TCP connection: two ends, and an ordered stream each way.
+//! A TCP connection: two ends, and an ordered stream in each direction.
 //!
-//! What is modelled is what a program can see of TCP: order, delay, a kernel that buffers a bounded
-//! amount and takes connections for a process that is stopped, an end of the stream that comes
-//! after the data, and resets that do not wait for it. What is not sent yet because the kernel's
-//! buffer is full waits in user space, control before bulk, as in the shell. A cut direction stands
-//! still, and goes on at TCP's next retransmission after the cut is mended: each pause between two
-//! of them is twice the one before. A direction that has been forgotten on the way never goes on,
-//! and nobody is told. Segments and windows are not modelled.
+//! The model covers what a program can observe of TCP: order, delay, a kernel that buffers a
+//! bounded amount and accepts connections for a stopped process, an end of stream after the data,
+//! and resets that overtake the data. Frames that do not fit into the kernel's buffer wait in user
+//! space, control before bulk, as in the shell. A cut direction stalls, and continues with TCP's
+//! next retransmission after the cut is mended; the pause between retransmissions doubles each
+//! time. A direction that a middlebox has forgotten never continues, and neither end is told.
+//! Segments and windows are not modelled.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -29,14 +29,14 @@ pub(crate) struct End {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndState {
-    /// The process has not been told yet that the connection stands.
+    /// The process has not been told yet that the connection is established.
     Pending,
     Up,
-    /// The process has closed it, died, or been told that it is gone.
+    /// The process has closed it, died, or been told that it is broken.
     Gone,
 }
 
-/// A side of a connection: 0 dialled, 1 accepted. A stream is named after the side that writes.
+/// A side of a connection: 0 dialled, 1 accepted. A stream is named after the side that writes it.
 pub(crate) type Side = usize;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Connection {
     pub(crate) streams: [Stream; 2],
 }
 
-/// What travels: whole messages, or pieces of their bytes.
+/// The content of the wire: whole messages, or pieces of their bytes.
 #[derive(Debug)]
 pub(crate) enum Parcel {
     Whole(Rc<Message>),
@@ -55,33 +55,32 @@ pub(crate) enum Parcel {
 /// One direction.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Of all draws for this stream.
+    /// The seed of all draws for this stream.
     pub(crate) seed: u64,
-    /// How many frames were written, for the draws.
+    /// How many frames were written; the counter of the draws.
     pub(crate) count: u64,
-    /// In the kernels and on the way: when it can be read, its weight, and what.
+    /// Data in the kernels and in flight: when it becomes readable, its weight, and its content.
     pub(crate) wire: VecDeque<(Time, usize, Parcel)>,
     wire_weight: usize,
     control: VecDeque<Rc<Message>>,
     bulk: VecDeque<Rc<Message>>,
     waiting_weight: usize,
-    /// Whether the writer has been told to hold bulk back.
+    /// Whether the writer has been told to stop sending bulk.
     pub(crate) full: bool,
-    /// The end of the stream, once the writer's side has ended it: in what way, and not before
-    /// when.
+    /// The end of the stream, once the writer's side has ended it: how, and the earliest time.
     pub(crate) end: Option<(Down, Time)>,
     last_due: Time,
     /// A flow is on the agenda for this moment.
     pub(crate) scheduled: Option<Time>,
     pub(crate) stalled_until: Time,
-    /// The time between two pieces, where it drips.
+    /// The time between two pieces, if the stream drips.
     pub(crate) drip: Duration,
-    /// Whether nobody is there to take what is written, and nobody says so.
+    /// Whether no reader exists any more and the writer is not told.
     void: bool,
-    /// Whether something on the way has forgotten the connection: nothing passes any more, and
-    /// nobody says so.
+    /// Whether a middlebox has forgotten the connection: nothing passes any more, and neither end
+    /// is told.
     pub(crate) forgotten: bool,
-    /// Since when the first thing on the wire has been held up by a cut.
+    /// Since when a cut holds up the first data on the wire.
     pub(crate) held_up_since: Option<Time>,
     pub(crate) cutter: Cutter,
 }
@@ -109,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// Queues a frame in user space; [`Stream::next_frame`] says what the kernel takes next.
+    /// Queues a frame in user space; [`Stream::next_frame`] says which one the kernel takes next.
     pub(crate) fn queue(&mut self, message: Rc<Message>) {
         self.waiting_weight += weight(&message);
         if message.is_bulk() {
@@ -119,8 +118,8 @@ impl Stream {
         }
     }
 
-    /// The next frame that the kernel has room for, control before bulk; its weight moves to the
-    /// wire.
+    /// The next frame that fits into the kernel's buffer, control before bulk; its weight moves to
+    /// the wire.
     pub(crate) fn next_frame(&mut self, capacity: usize) -> Option<(usize, Rc<Message>)> {
         if self.wire_weight >= capacity {
             return None;
@@ -131,15 +130,14 @@ impl Stream {
         Some((weight, message))
     }
 
-    /// Puts something on the wire; it can be read after `delay`, and never before what was put
-    /// there earlier.
+    /// Puts data on the wire; it becomes readable after `delay`, and never before earlier data.
     pub(crate) fn put(&mut self, now: Time, delay: Duration, weight: usize, parcel: Parcel) {
         self.last_due = (self.last_due + self.drip).max(now + delay);
         self.wire_weight += weight;
         self.wire.push_back((self.last_due, weight, parcel));
     }
 
-    /// The next parcel that can be read by now.
+    /// The next parcel that is readable by now.
     pub(crate) fn take_due(&mut self, now: Time) -> Option<Parcel> {
         if self.wire.front()?.0 > now {
             return None;
@@ -149,8 +147,8 @@ impl Stream {
         Some(parcel)
     }
 
-    /// Whether the writer's backlog has crossed a mark: `Some(true)` when it became full,
-    /// `Some(false)` when it drained.
+    /// Whether the writer's backlog has crossed a mark: `Some(true)` if it became full,
+    /// `Some(false)` if it drained.
     pub(crate) fn crossed(&mut self) -> Option<bool> {
         let full = if self.full {
             self.waiting_weight > LOW_MARK
@@ -160,15 +158,15 @@ impl Stream {
         (full != std::mem::replace(&mut self.full, full)).then_some(full)
     }
 
-    /// The writer has closed: what it has written still goes out, then the end.
+    /// The writer has closed: its queued frames still go out, then the end of the stream.
     pub(crate) fn close(&mut self, at: Time) {
         if self.end.is_none() {
             self.end = Some((Down::Closed, at));
         }
     }
 
-    /// The writer's process is gone: what the kernel had not taken goes with it, and of the rest
-    /// only the first `kept` parcels still arrive. Returns how many frames were lost.
+    /// The writer's process is gone: frames that the kernel had not taken are lost, and of the rest
+    /// only the first `kept` parcels still arrive. Returns the number of lost frames.
     pub(crate) fn break_off(&mut self, how: Down, at: Time, kept: usize) -> u64 {
         let lost = self.frames_waiting() + self.wire.len().saturating_sub(kept) as u64;
         for (_, weight, _) in self.wire.drain(kept.min(self.wire.len())..) {
@@ -181,20 +179,20 @@ impl Stream {
         lost
     }
 
-    /// Whether what is written goes nowhere.
+    /// Whether written frames are discarded.
     pub(crate) fn is_deaf_to_writes(&self) -> bool {
         self.void || self.end.is_some()
     }
 
-    /// Nothing drips any more: whatever was put there can be read now.
+    /// The dripping ends: all data on the wire becomes readable now.
     pub(crate) fn flood(&mut self, now: Time) {
         self.drip = Duration::ZERO;
         self.wire.iter_mut().for_each(|parcel| parcel.0 = parcel.0.min(now));
         self.last_due = self.last_due.min(now);
     }
 
-    /// The writer is gone without a word: what the kernel had not taken goes with it. Returns how
-    /// many frames were lost.
+    /// The writer vanished silently: frames that the kernel had not taken are lost. Returns the
+    /// number of lost frames.
     pub(crate) fn fall_silent(&mut self) -> u64 {
         let lost = self.frames_waiting();
         self.control.clear();
@@ -204,7 +202,7 @@ impl Stream {
         lost
     }
 
-    /// Nobody is there to read, and nobody says so. Returns how many frames were lost.
+    /// The reader vanished silently. Returns the number of lost frames.
     pub(crate) fn vanish(&mut self) -> u64 {
         let lost = self.fall_silent() + self.wire.len() as u64;
         self.wire.clear();
@@ -212,7 +210,7 @@ impl Stream {
         lost
     }
 
-    /// Nobody reads any more. Returns how many frames were lost.
+    /// The reader closed. Returns the number of lost frames.
     pub(crate) fn discard(&mut self) -> u64 {
         let lost = self.frames_waiting() + self.wire.len() as u64;
         self.control.clear();
@@ -220,21 +218,21 @@ impl Stream {
         self.wire.clear();
         self.wire_weight = 0;
         self.waiting_weight = 0;
-        // Who writes on does not know yet; what ends the stream for it comes the other way, unless
-        // this one is broken.
+        // The writer does not know yet and may write on; it learns of the end from the other
+        // direction, unless this one is broken.
         if !self.void {
             self.end.get_or_insert((Down::Closed, Time::ZERO));
         }
         lost
     }
 
-    /// The end, if everything before it has been read and its time has come.
+    /// The end of the stream, if everything before it has been read and its time has come.
     pub(crate) fn ended(&self, now: Time) -> Option<Down> {
         let (how, at) = self.end?;
         (self.wire.is_empty() && self.frames_waiting() == 0 && at <= now).then_some(how)
     }
 
-    /// When there will be something to read.
+    /// When data becomes readable next.
     pub(crate) fn next_due(&self) -> Option<Time> {
         if self.forgotten {
             return None;
@@ -250,8 +248,8 @@ impl Stream {
     }
 }
 
-/// When a kernel next sends again what it has sent at `since` and what was not acknowledged: after
-/// `first`, and then each time after twice the pause before.
+/// The next retransmission of data sent at `since` and not acknowledged: after `first`, then each
+/// time after twice the previous pause.
 pub(crate) fn sent_again_at(since: Time, first: Duration, now: Time) -> Time {
     let (mut at, mut pause) = (since + first, first);
     while at < now {
@@ -261,12 +259,12 @@ pub(crate) fn sent_again_at(since: Time, first: Duration, now: Time) -> Time {
     at
 }
 
-/// The first pause before a segment is sent again, on a fast network.
+/// The first pause before a retransmission, on a fast network.
 pub(crate) const SENT_AGAIN: Duration = Duration::from_millis(200);
-/// The longest pause between two times.
+/// The longest pause between two retransmissions.
 const PAUSE_MOST: Duration = Duration::from_secs(120);
 
-/// Roughly how many bytes a message takes; exact sizes matter to nobody here.
+/// The approximate size of a message in bytes; exact sizes do not matter here.
 fn weight(message: &Message) -> usize {
     match message {
         Message::Ordered(ordered) => {
@@ -290,9 +288,9 @@ fn bytes(count: u64) -> usize {
     usize::try_from(count).expect("it is in memory")
 }
 
-/// Above this, the writer is asked to hold bulk back.
+/// Above this, the writer is asked to stop sending bulk.
 const HIGH_MARK: usize = 256 << 10;
-/// Below this, it may go on.
+/// Below this, it may continue.
 const LOW_MARK: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The director has a plan, and makes it happen: boot, chaos, healing, quiet.
+//! The director executes a plan: boot, chaos, healing, quiet.
 //!
-//! Whom a fault hits is decided when its time comes ("whoever leads"), and everything it does is
-//! undone for the very peer it was done to. When the chaos is over everything is healed; from then
-//! on the group owes progress.
+//! The target of a fault is chosen when its time comes ("the current leader"), and every fault is
+//! undone for the very peer that it hit. When the chaos is over everything is healed; from then on
+//! the group owes progress.
 
 use std::time::Duration;
 
@@ -21,25 +21,25 @@ use crate::simulation::{Settings, Simulation, Step};
 use crate::watch::Watch;
 use crate::weather::OneIn;
 
-/// A plan that cannot be run. Nothing was started.
+/// A plan that cannot be run. No peer was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadPlan {
     /// Its knobs are refused.
     #[error("the plan's knobs: {0}")]
     Knobs(#[from] ConfigError),
-    /// A name in it is none.
+    /// A name in it is invalid.
     #[error("the plan's peers: {0}")]
     Name(#[from] protocol::error::BadId),
-    /// There is nobody in it, or too many.
+    /// It has no peers, or too many.
     #[error("the plan has {0} peers; it needs 1 to {PEERS_MAX}")]
     Peers(usize),
-    /// It speaks of a peer that it does not have.
+    /// It refers to a peer that does not exist.
     #[error("the plan speaks of peer number {0}, and its peers are counted from 0 to {1}")]
     Nobody(usize, usize),
-    /// It leaves nobody in the core.
+    /// Its core has no peers.
     #[error("the plan leaves no peer in the core when the chaos ends; take one out of `outside`")]
     NoCore,
-    /// One who is outside of the core reaches somebody in it who reaches it.
+    /// A peer outside of the core can exchange messages with a core peer in both directions.
     #[error(
         "the plan has peer number {0} outside of the core, and number {1} both hears it and is \
          heard by it"
@@ -50,16 +50,16 @@ pub enum BadPlan {
 /// The most peers that a plan may have.
 pub const PEERS_MAX: usize = 64;
 
-/// A simulation and what is still to be done to it.
+/// A simulation and the rest of its plan.
 #[derive(Debug)]
 pub struct Director<'a, W> {
     plan: &'a Plan,
     simulation: Simulation<W>,
     cues: Vec<Cue>,
-    /// Readings published so far, which makes each one unlike the others.
+    /// How many readings were published; makes each one different.
     published: u64,
     healed: bool,
-    /// Whether the group has become one since: nobody publishes any more for the plan's sake.
+    /// Whether the group has become one: then the plan's loads stop.
     is_whole: bool,
 }
 
@@ -73,7 +73,7 @@ enum Cue {
     Fault(usize),
     Resume(usize),
     Revive(usize, Identity, bool),
-    /// A fault whose moment has come, and who has brought it.
+    /// A fault whose moment has come, and the peer that caused it.
     Strike(usize, usize),
     Mend {
         cut: u64,
@@ -93,7 +93,7 @@ impl<'a, W: Watch> Director<'a, W> {
     /// A simulation for this plan, at time zero.
     ///
     /// # Errors
-    /// [`BadPlan`], if it was edited into one.
+    /// [`BadPlan`], if the plan was edited and is invalid.
     pub fn new(plan: &'a Plan, watch: W) -> Result<Self, BadPlan> {
         let config = Config::try_from(plan.knobs.clone())?;
         if plan.peers.is_empty() || plan.peers.len() > PEERS_MAX {
@@ -159,13 +159,13 @@ impl<'a, W: Watch> Director<'a, W> {
         &mut self.simulation
     }
 
-    /// Ends the play.
+    /// Returns the simulation after the run.
     #[must_use]
     pub fn into_simulation(self) -> Simulation<W> {
         self.simulation
     }
 
-    /// Plays the whole plan.
+    /// Executes the whole plan.
     pub fn play(&mut self) -> Progress {
         self.run_until(Time::from_micros(self.plan.chaos_us));
         self.heal();
@@ -215,7 +215,7 @@ impl<'a, W: Watch> Director<'a, W> {
                     self.plan.loads[load];
                 let readings: Vec<_> =
                     (0..burst).map(|_| self.reading_of(bytes, otherwise, uneven)).collect();
-                // A shell gives its node what is there together, and that may be each by itself.
+                // A shell gives all available readings to its node together, or each by itself.
                 if draw_below(self.plan.seed, "together", self.published, 2) == 0 {
                     self.simulation.publish_together(peer, readings);
                 } else {
@@ -296,8 +296,8 @@ impl<'a, W: Watch> Director<'a, W> {
         (Bytes::from(payload), guarantee)
     }
 
-    /// Any length, or the largest that is taken, or the least that is not. Where that is too much
-    /// to be handled often, any usual one.
+    /// Any length, or the greatest that is accepted, or the least that is not. If that is too large
+    /// to handle often, any common length.
     fn another_length(&self) -> usize {
         let most = self.plan.knobs.payload_max.min(UNEVEN_MOST);
         let length = match draw_below(self.plan.seed, "another length", self.published, 4) {
@@ -308,7 +308,7 @@ impl<'a, W: Watch> Director<'a, W> {
         usize::try_from(length).expect("far below a gigabyte")
     }
 
-    /// Does it; `it` is who has begun what the fault has waited for.
+    /// Executes it; `it` is the peer whose activity the fault has waited for.
     fn commit(&mut self, act: &Act, it: Option<usize>) {
         let span = Duration::from_micros;
         match act {
@@ -431,7 +431,7 @@ impl<'a, W: Watch> Director<'a, W> {
         }
     }
 
-    /// Who is meant, if somebody is and lives.
+    /// The target, if there is a live one.
     fn find(&self, who: Who, it: Option<usize>) -> Option<usize> {
         let living = (0..self.simulation.hosts()).filter(|&peer| self.simulation.is_live(peer));
         let rank =
@@ -440,8 +440,8 @@ impl<'a, W: Watch> Director<'a, W> {
             Who::Peer(peer) => {
                 (peer < self.simulation.hosts() && self.simulation.is_live(peer)).then_some(peer)
             }
-            // Of several who think they lead, the one in the latest epoch, as far as their words
-            // tell.
+            // Of several peers that think they lead, the one in the latest epoch, as far as their
+            // status tells.
             Who::Leader => living
                 .filter_map(|peer| {
                     self.simulation
@@ -463,7 +463,7 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 }
 
-/// What is wrong with those who are to be outside of the core.
+/// What is wrong with the peers outside of the core.
 fn bad_outside(plan: &Plan) -> Option<BadPlan> {
     let last = plan.peers.len() - 1;
     let is_outside = |peer: usize| plan.outside.iter().any(|outside| outside.peer == peer);
@@ -487,10 +487,10 @@ fn bad_outside(plan: &Plan) -> Option<BadPlan> {
     })
 }
 
-/// Lengths are drawn up to this many bytes.
+/// Random lengths are drawn up to this many bytes.
 const UNEVEN_MOST: u64 = 4 << 10;
 
-/// The round of the epoch that a status names.
+/// The round of the epoch in a status.
 fn round(status: &Status) -> u64 {
     status.epoch.split('.').next().and_then(|round| round.parse().ok()).unwrap_or(0)
 }

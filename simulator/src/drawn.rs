@@ -1,6 +1,6 @@
-//! Drawing a plan from a seed, the swarm's way: each seed first draws *which* kinds of fault exist
-//! for it and how often they come, then the faults themselves. A little of everything, everywhere,
-//! finds less.
+//! Draws a plan from a seed by swarm testing: each seed first draws *which* kinds of faults exist
+//! in its run and how often they come, then the faults themselves. A little of every kind in every
+//! run finds less.
 
 mod aimed;
 mod dice;
@@ -36,14 +36,13 @@ impl Plan {
         faults.sort_by_key(|fault| fault.at_us);
         let flood = dice.one_in("flood", 0, 16);
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
-        // A founder's twin has an empty disk, and would found another group.
+        // A twin of a founder has an empty disk, and would found another group.
         let of = dice.host("twin of", 0, size);
-        // On a network that is not the same both ways each peer may be the one that connects the
-        // others.
+        // On an asymmetric network each peer may be the one that connects the others.
         let hearing = if has_twin { Hearing::default() } else { dice.hearing(size) };
         let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {
-            // With clocks that agree, two that begin at the same moment take the same incarnation.
+            // With equal clocks, two peers that start at the same moment take the same incarnation.
             let later_us = unit * 2 + dice.below("twin at", 0, chaos_us);
             let at_us = if dice.one_in("twin at once", 0, 3) { peers[of].at_us } else { later_us };
             peers.push(Start { name: peers[of].name.clone(), at_us, ..peers[of] });
@@ -69,7 +68,7 @@ impl Plan {
             } else {
                 dice.loads(peers.len(), chaos_us)
             },
-            // Two living holders of one name, one of them out of reach, are no group that could
+            // Two live holders of one name, one of them out of reach, are no group that could
             // settle.
             outside: if has_twin || !hearing.is_whole() { vec![] } else { dice.outside(size) },
             hearing,
@@ -87,7 +86,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// The plan of a seed in which somebody lies: a member in most seeds, in the others a stranger.
+    /// The plan of a seed with a liar: a member in most seeds, in the others a stranger.
     #[must_use]
     pub fn drawn_with_a_liar(seed: u64) -> Self {
         let (mut plan, dice) = (Self::drawn(seed), Dice { seed });
@@ -100,7 +99,7 @@ impl Plan {
             plan.knobs.window_bytes = 64 << 10;
             plan.knobs.merge_retain_bytes = 64 << 10;
             plan.knobs.members_max = dice.pick("members", 0, &[8, 64]);
-            // As little as may be, or somewhat more.
+            // As little as possible, or somewhat more.
             let views = 8 * (64 + 160 * plan.knobs.members_max);
             plan.knobs.retain_bytes =
                 plan.knobs.payload_max + views * dice.pick("retained bytes", 0, &[1, 4]);
@@ -149,7 +148,7 @@ impl Dice {
         peers
     }
 
-    /// Who founds the group: everybody who is there in time, or some of them.
+    /// The founders of the group: all peers that start in time, or some of them.
     fn bootstrap(&self, peers: &[Start], chaos_us: u64) -> Vec<PeerId> {
         let some = self.one_in("some found", 0, 4);
         let soonest = peers.iter().map(|peer| peer.at_us).min();
@@ -161,7 +160,7 @@ impl Dice {
         founders.map(|(_, peer)| PeerId::new(&peer.name).expect("a drawn name is one")).collect()
     }
 
-    /// Some seeds leave some peers dead, or out of reach in every lopsided way there is, for good.
+    /// In some seeds, some peers are dead or out of reach for good, in every asymmetric way.
     fn outside(&self, size: usize) -> Vec<Outside> {
         if size < 2 || !self.one_in("outside", 0, 3) {
             return vec![];
@@ -243,7 +242,7 @@ impl Dice {
             loss: OneIn(self.pick(purpose, key + 4, &[0, 0, 100, 10, 3])),
             repeat: OneIn(self.pick(purpose, key + 5, &[0, 0, 50, 5])),
             corruption: OneIn(self.pick(purpose, key + 6, &[0, 0, 50, 5])),
-            // It ends a connection each time: too much for every day.
+            // It ends a connection each time: too much for every run.
             damage: OneIn(if purpose == "usual" {
                 0
             } else {
@@ -274,8 +273,8 @@ impl Dice {
             .collect()
     }
 
-    /// More than the links of the group can carry, for a while, so that members fall behind and
-    /// windows fill.
+    /// For a while, more readings than the links of the group can carry, so that members fall
+    /// behind and windows fill.
     fn flood(&self, peers: usize, unit: u64, chaos_us: u64) -> Vec<Load> {
         let floods = 1 + self.below("floods", 0, 2);
         (0..floods)
@@ -298,7 +297,7 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).expect("a checked knob is at most a day")
 }
 
-/// How large groups are, the likelier sizes more often.
+/// Group sizes; more likely sizes appear more often.
 const SIZES: [usize; 25] =
     [2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9];
 

@@ -1,5 +1,5 @@
-//! The guard of determinism: a rolling digest over everything that nodes handle and ask for, one
-//! value a step.
+//! The determinism guard: a rolling digest of everything that nodes handle and request, one value
+//! per step.
 
 use std::fmt::{self, Write as _};
 
@@ -9,7 +9,7 @@ use protocol::time::Time;
 
 use crate::watch::Watch;
 
-/// Digests what it sees.
+/// Digests every input and output.
 #[derive(Debug, Default)]
 pub struct Guard {
     state: u64,
@@ -17,8 +17,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The first moment at which two runs differ, with the number of the step; nothing if they
-    /// never do.
+    /// The first moment at which two runs differ, with the number of the step; none if they are
+    /// equal.
     #[must_use]
     pub fn parting(&self, other: &Self) -> Option<(usize, Time)> {
         let step = self.steps.iter().zip(&other.steps).position(|(one, two)| one != two);
@@ -29,8 +29,7 @@ impl Guard {
     }
 
     fn mix(&mut self, now: Time, what: fmt::Arguments<'_>) {
-        // Debug texts are slow, but they leave nothing out; the guard is asked for, not always
-        // there.
+        // Debug texts are slow, but complete; the guard runs on request only.
         self.write_fmt(what).expect("digesting cannot fail");
         self.steps.push((now, self.state));
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A directed pair of hosts, counted from 0.
 type Pair = (usize, usize);
 
-/// What never works between two hosts, and which seeds make up for it.
+/// Permanent obstacles between hosts, and the seed addresses that compensate for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hearing {
@@ -24,13 +24,14 @@ pub struct Hearing {
     /// The first cannot dial the second.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub no_dial: Vec<Pair>,
-    /// The first has the second as a seed: it gets each broadcast as a unicast datagram, too.
+    /// The second is a seed address of the first: it gets each broadcast as a unicast datagram,
+    /// too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<Pair>,
 }
 
 impl Hearing {
-    /// Whether everybody hears everybody, and can dial everybody.
+    /// Whether every host hears and can dial every other.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         *self == Self::default()
@@ -41,7 +42,7 @@ impl Hearing {
         [&mut self.no_broadcast, &mut self.no_unicast, &mut self.no_dial, &mut self.seeds]
     }
 
-    /// All pairs that it names.
+    /// All pairs in the lists.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = Pair> {
         [&self.no_broadcast, &self.no_unicast, &self.no_dial, &self.seeds]
             .into_iter()
@@ -49,7 +50,7 @@ impl Hearing {
             .copied()
     }
 
-    /// Whether the second hears what the first broadcasts, by broadcast or as its seed.
+    /// Whether the second hears broadcasts of the first, by broadcast or as its seed address.
     #[must_use]
     pub fn hears(&self, from: usize, to: usize) -> bool {
         !self.no_broadcast.contains(&(from, to))
@@ -65,10 +66,10 @@ impl Hearing {
         !self.no_dial.contains(&(from, to))
     }
 
-    /// Whether these hosts owe one another a group: of any two, one can dial the other, and hearing
-    /// connects them all. What is heard counts where it can be answered: by a datagram, or by a
-    /// dial where everybody can dial everybody. (The speaker may be a member, and its leader the
-    /// one that has to be dialled.)
+    /// Whether these hosts have to form a group: of any two, one can dial the other, and hearing
+    /// connects them all. Hearing counts only if it can be answered: by a datagram, or by a dial if
+    /// every host can dial every other. (The speaker may be a member, and its leader the one that
+    /// has to be dialled.)
     #[must_use]
     pub fn connects(&self, hosts: &[usize]) -> bool {
         let pairs = || {

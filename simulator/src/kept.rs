@@ -1,6 +1,5 @@
-//! How often each promise was judged over many runs, how often something was not held against it
-//! and why, and how often it was broken. A promise that is excused from most of what happens is
-//! none.
+//! How often each promise was judged over many runs, how often it was not judged and why, and how
+//! often it was broken. A promise that excuses most events is worthless.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +25,7 @@ struct PerPromise {
 }
 
 impl Kept {
-    /// Of one run.
+    /// The counts of one run.
     #[must_use]
     pub fn of(judgement: &Judgement) -> Self {
         let row = |finding: &promises::judge::Finding| {
@@ -43,15 +42,15 @@ impl Kept {
         Self { rows: judgement.findings.iter().map(row).collect() }
     }
 
-    /// Whether so many runs may have broken that promise, as these have. Progress that the
-    /// simulator itself misses is no finding of the judge, so it is in no budget.
+    /// Whether that promise may be broken by as many runs as here. Missed progress that the
+    /// simulator itself notices is no finding of the judge, so it is in no budget.
     #[must_use]
     pub fn is_within_budget(&self, promise: &str, runs: u64) -> bool {
         let broken = self.rows.get(promise).map_or(u64::MAX, |row| row.broken_runs);
         find(promise).is_some_and(|promise| broken > 0 && broken <= promise.demand.allows(runs))
     }
 
-    /// The promises that a large sweep has to have judged and has not.
+    /// The promises that a large sweep should have judged and has not.
     #[must_use]
     pub fn unjudged(&self) -> Vec<String> {
         let unjudged = |id: &&str| {
@@ -104,5 +103,5 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Promises about the files of processes, of which simulated peers have none.
+/// Promises about the files of processes, which simulated peers do not write.
 const ELSEWHERE: [&str; 1] = ["disk-matches"];

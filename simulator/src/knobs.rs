@@ -1,6 +1,6 @@
-//! Knobs as a plan writes them: the profile they are nearest to, and what differs from it.
+//! Knobs in a plan: the nearest profile, and the differences from it.
 //!
-//! A plan is made to be read, and three dozen defaults would hide the one number that matters.
+//! A plan is made for readers, and three dozen defaults would hide the one number that matters.
 
 use protocol::config::Knobs;
 use serde::de::Error as _;
@@ -8,7 +8,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
-/// Writes what differs from the nearer profile.
+/// Writes the differences from the nearer profile.
 pub(crate) fn serialize<S: Serializer>(knobs: &Knobs, serializer: S) -> Result<S::Ok, S::Error> {
     let all = Table::try_from(knobs).map_err(S::Error::custom)?;
     let differing = |name: &str, base: &Knobs| -> Result<Table, S::Error> {
@@ -27,8 +27,8 @@ pub(crate) fn serialize<S: Serializer>(knobs: &Knobs, serializer: S) -> Result<S
     }
 }
 
-/// Reads them; what is not written is as in the profile, or as in the product's where none is
-/// named.
+/// Reads knobs; values that are not written are those of the profile, or of the product's defaults
+/// if none is named.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Knobs, D::Error> {
     let mut written = Table::deserialize(deserializer)?;
     let base = match written.remove(PROFILE) {

@@ -1,9 +1,9 @@
-//! What a liar says: any of our words, with any numbers and names in it.
+//! The messages of a liar: any message of the protocol, with any numbers and names in it.
 //!
-//! It has heard what was really said, and puts that together anew: real names, epochs, questions
-//! and views beside invented ones, numbers that are right, nearly right, or at an end of what there
-//! is. Whatever the wire would refuse is not said: that the decoder is total is a test of its own.
-//! A word is drawn from the seed and its place among all lies, so a seed replays it.
+//! The liar has heard the real messages, and recombines them: real names, epochs, request numbers
+//! and views beside invented ones, and numbers that are right, nearly right, or at an end of their
+//! range. It sends nothing that the wire would refuse: the totality of the decoder has a test of
+//! its own. A lie is drawn from the seed and its place among all lies, so a seed replays it.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -28,7 +28,7 @@ use protocol::readings::Readings;
 use protocol::remarks::Remarks;
 use protocol::view::View;
 
-/// What was heard lately, and how often something was said.
+/// Recently heard values, and how often a message was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Liar {
     seed: u64,
@@ -48,7 +48,7 @@ impl Liar {
         Self { seed, ..Self::default() }
     }
 
-    /// Somebody is there who could be spoken of.
+    /// A peer appeared that lies may name.
     pub(crate) fn meet(&mut self, contact: &Contact) {
         if !self.contacts.contains(contact) {
             self.contacts.push(contact.clone());
@@ -58,7 +58,7 @@ impl Liar {
         }
     }
 
-    /// Something was really said.
+    /// A real message was sent.
     pub(crate) fn overhear(&mut self, message: &Rc<Message>) {
         match &**message {
             Message::NewPeerRequest(join) => self.note(&join.promised, join.ask, join.contiguous),
@@ -122,7 +122,7 @@ impl Liar {
         keep(&mut self.numbers, number.0);
     }
 
-    /// The next lie, if it is one that the wire carries; `as_whom` is who says it.
+    /// The next lie, if the wire can carry it; `as_whom` is the pretended sender.
     pub(crate) fn lie(&mut self, as_whom: &Contact, strict: bool) -> Option<Message> {
         self.told += 1;
         let message =
@@ -140,7 +140,7 @@ impl Liar {
         frame::decode_datagram(&frame::encode_datagram(&datagram).into()).ok()
     }
 
-    /// A number from 0 on.
+    /// A number from 0 up to `bound`, exclusive.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.draws += 1;
         draw_below(self.seed, "lie", self.draws, bound)
@@ -150,7 +150,7 @@ impl Liar {
         self.below(n) == 0
     }
 
-    /// Who a stranger says it is: never anybody who is there.
+    /// The name of a stranger: never that of an existing peer.
     pub(crate) fn stranger(&mut self) -> Contact {
         let number = self.below(4);
         let id = PeerId::new(&format!("stranger{number}")).expect("a valid name");
@@ -163,7 +163,7 @@ impl Liar {
         }
     }
 
-    /// The HELLO of somebody.
+    /// The HELLO of a peer.
     pub(crate) fn hello(&mut self, cluster: u64, from: Contact) -> Message {
         let (link, end) = (self.number().min(NUMBER_MAX), self.end());
         let knows = self.one_in(4).then(|| Incarnation(self.number()));
@@ -379,8 +379,8 @@ impl Liar {
         }
     }
 
-    /// A word, with whatever in it. What an open group has to believe of somebody who wants to join
-    /// it, or to found one, is said by nobody who is to change nothing.
+    /// A message with arbitrary content. With `strict`, the lie contains nothing that an open group
+    /// has to believe of a peer that wants to join or to found a group.
     fn word(&mut self, me: &Contact, strict: bool) -> Message {
         let own =
             |liar: &mut Self| if strict || !liar.one_in(4) { me.clone() } else { liar.contact() };
@@ -542,7 +542,7 @@ fn keep<T>(list: &mut VecDeque<T>, item: T) {
     list.push_back(item);
 }
 
-/// What is remembered of each kind.
+/// How many values of each kind are remembered.
 const HEARD_MOST: usize = 32;
 /// The length in front of a frame, in bytes.
 const PREFIX: usize = 4;

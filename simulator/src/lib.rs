@@ -1,9 +1,9 @@
-//! The simulation of virtual time: the real nodes, on a network that a seed has drawn.
+//! The simulation in virtual time: the real nodes, on a network drawn from a seed.
 //!
-//! A [`Simulation`](simulation::Simulation) is a clock, an agenda and the nodes; a plan says what is done to it; a
-//! run goes through boot, chaos, healing and quiet, and is judged by the promises. One seed is one
-//! run, always the same one. Nothing here reads a clock or opens a socket; what takes time here is
-//! the processor's.
+//! A [`Simulation`](simulation::Simulation) is a clock, an agenda and the nodes; a plan lists its
+//! faults; a run goes through boot, chaos, healing and quiet, and the promises judge it. One seed
+//! is always the same run. Nothing here reads a clock or opens a socket; a run takes processor time
+//! only.
 
 mod agenda;
 mod answers;

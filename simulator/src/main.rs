@@ -1,4 +1,4 @@
-//! `simulator`: sweeps of seeds, replays, and plans made smaller.
+//! `simulator`: sweeps of seeds, replays, and smaller plans.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -18,8 +18,8 @@ use simulator::sweep::Sweep;
 use simulator::transcript::Transcript;
 use simulator::watch::Unwatched;
 
-/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any
-/// more, as after `head`.
+/// Prints a line. A failed write ends the command: the disk is full, or the reader is gone, as
+/// after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
@@ -131,7 +131,7 @@ impl Which {
     }
 }
 
-/// The plan of a token, if the seed still draws it; else where it may be kept.
+/// The plan of a token, if the seed still draws it; otherwise where it may be kept.
 fn plan_of(token: &str) -> Result<Plan, String> {
     let lies = token.starts_with("L1-");
     let rest = token.strip_prefix(if lies { "L1-" } else { "S1-" });
@@ -172,7 +172,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run { seeds, from, jobs, check, failures, one_way, liar, until } => {
-            // What is known to fail stops nothing.
+            // Known failures do not stop the sweep.
             let failures_max = if until.is_some() {
                 u64::MAX
             } else {
@@ -226,7 +226,7 @@ fn sweep(sweep: &Sweep) -> ExitCode {
     ExitCode::from(exit::UNKNOWN)
 }
 
-/// A sweep for programs, such as `cargo xtask mutants --meant`: a line for each seed that fails.
+/// A sweep for programs, such as `cargo xtask mutants --meant`: one line for each seed that fails.
 fn sweep_until(sweep: &Sweep, promises: &[String]) -> ExitCode {
     let failed = AtomicBool::new(false);
     let report = sweep.run(|seed, breaches| {
@@ -248,7 +248,7 @@ fn sweep_until(sweep: &Sweep, promises: &[String]) -> ExitCode {
     ExitCode::from(if failed.into_inner() { exit::FAIL } else { exit::PASS })
 }
 
-/// Keeps the plan of a seed that failed: the generator may be another one tomorrow.
+/// Keeps the plan of a failed seed: the generator may change.
 fn keep(plan: &Plan, token: &str) {
     let file = Path::new(KEPT).join(format!("{token}.toml"));
     let kept = std::fs::create_dir_all(KEPT).and_then(|()| std::fs::write(&file, plan.text()));
@@ -313,7 +313,7 @@ fn smaller(plan: &Plan) -> ExitCode {
     }
 }
 
-/// The commit of the sources around, where there are any.
+/// The commit of the surrounding sources, if there is one.
 fn commit() -> String {
     let output =
         std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
@@ -337,10 +337,10 @@ fn bad_input(words: &str) -> ExitCode {
     ExitCode::from(exit::BAD_INPUT)
 }
 
-/// Tells it on standard error; if that is closed, nobody wants to know.
+/// Prints to standard error; a closed standard error is ignored.
 fn warn(words: &str) {
     let _closed = writeln!(std::io::stderr(), "{words}");
 }
 
-/// Where the plans of seeds that failed are kept.
+/// The folder for plans of failed seeds.
 const KEPT: &str = "target/seeds";

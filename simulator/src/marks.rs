@@ -1,48 +1,48 @@
-//! Coverage: what a sweep must have met to be worth anything.
+//! Coverage: events that a sweep must have met to count.
 //!
-//! A sweep that never saw two peers ask at once, or never killed one that was building its log, has
-//! not tested that, however many seeds it ran. Marks are seen from outside, from inputs, outputs
-//! and notes; a large sweep without one of them is no pass.
+//! A sweep in which two peers never asked at once, or no peer died while building its log, has not
+//! tested that, however many seeds it ran. Marks are observed from outside, in inputs, outputs and
+//! notes; a large sweep that misses one of them does not pass.
 
 use std::fmt;
 use std::ops::AddAssign;
 
 use protocol::activity::Activity;
 
-/// Something rare that a sweep has to have seen.
+/// A rare event that a sweep has to have met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Two peers ask for the leader's place at the same time.
+    /// Two peers ask for leadership at the same time.
     TwoInitiators,
-    /// A leader dies with entries that not everybody has.
+    /// A leader dies with entries that not every member has.
     OrdersInFlight,
-    /// An `OK` comes when the election is over.
+    /// An `OK` arrives after the end of the election.
     LateOk,
-    /// A datagram comes twice, and the second one changes nothing.
+    /// A datagram arrives twice, and the second one has no effect.
     RepeatSuppressed,
-    /// A leader returns to find a later one, and steps down.
+    /// A leader returns, finds a later one, and steps down.
     OldLeader,
     /// A member is removed and added again within a heartbeat.
     RemovedAndAdded,
-    /// Something of an epoch that is over is turned away.
+    /// A message of a past epoch is rejected.
     StaleEpoch,
-    /// Somebody asks to be let in during an election.
+    /// A peer asks to be admitted during an election.
     JoinerInElection,
-    /// The view changes while somebody in it still fetches its log.
+    /// The view changes while one of its members still fetches its log.
     ViewInTransfer,
-    /// Somebody asks to be let in where the group has `members_max` members.
+    /// A peer asks to be admitted to a group with `members_max` members.
     FullGroup,
     /// A reading is refused for its size.
     TooLarge,
-    /// A reading is refused although the window has room for it in number.
+    /// A reading is refused for its bytes, although the window has room for its number.
     BytesFull,
-    /// A connection is forgotten on the way while it is being made.
+    /// A middlebox forgets a connection while it is being established.
     Unmade,
-    /// Somebody is let in that is dead or stands still.
+    /// A dead or paused peer is admitted.
     LetInGone,
     /// A peer is told that a later life of it is known.
     OldLife,
-    /// What a process has said comes when its successor runs already.
+    /// Messages of a dead process arrive when its successor runs already.
     Ghost,
 }
 
@@ -67,7 +67,7 @@ impl Mark {
         Self::Ghost,
     ];
 
-    /// What it is, in words.
+    /// Its description.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -108,17 +108,17 @@ pub enum Class {
     HalfOpen,
     /// Connections are forgotten on the way, and nobody is told.
     Forget,
-    /// What is sent arrives late, all at once.
+    /// Data arrives late, all at once.
     Stall,
-    /// What is sent arrives a little at a time.
+    /// Data arrives a little at a time.
     Drip,
-    /// Neither reaches the other.
+    /// Neither side reaches the other.
     Cut,
-    /// One does not reach the other.
+    /// One side does not reach the other.
     OneWay,
-    /// One does not hear the other's broadcasts or unicast datagrams, or cannot dial it.
+    /// One peer does not hear the other's broadcasts or unicast datagrams, or cannot dial it.
     Hearing,
-    /// Everything is lost, late and damaged more often.
+    /// All traffic is lost, late and damaged more often.
     Storm,
     /// Messages of one kind are lost.
     Lose,
@@ -155,7 +155,7 @@ impl Class {
         Self::Slow,
     ];
 
-    /// What it is, in a word or two.
+    /// Its short description.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -181,7 +181,7 @@ impl Class {
     }
 }
 
-/// The words at which somebody is struck.
+/// The messages at which a fault may strike.
 pub const WORDS: [&str; 17] = [
     "HELLO",
     "NEW_PEER_REQUEST",
@@ -202,7 +202,7 @@ pub const WORDS: [&str; 17] = [
     "HANDOVER",
 ];
 
-/// How often each mark was seen, and how often each class of faults met each phase.
+/// How often each mark was met, and how often each class of faults met each phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     seen: [u64; Mark::ALL.len()],
@@ -211,24 +211,24 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Something rare has happened.
+    /// A rare event happened.
     pub fn see(&mut self, mark: Mark) {
         self.seen[mark as usize] += 1;
     }
 
-    /// A fault has met a peer in the middle of something.
+    /// A fault met a peer in some phase.
     pub fn meet(&mut self, class: Class, activity: Activity) {
         self.met[class as usize][activity as usize] += 1;
     }
 
-    /// A fault has come at a word for which it has waited.
+    /// A fault struck at the message for which it had waited.
     pub fn strike(&mut self, verb: &str) {
         if let Some(at) = WORDS.iter().position(|word| *word == verb) {
             self.struck[at] += 1;
         }
     }
 
-    /// How often something rare has happened.
+    /// How often a rare event happened.
     #[must_use]
     pub fn seen(&self, mark: Mark) -> u64 {
         self.seen[mark as usize]
@@ -240,7 +240,7 @@ impl Marks {
         self.met[class as usize][activity as usize]
     }
 
-    /// What has never happened, in words.
+    /// The events that never happened, described.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
         let marks = Mark::ALL

@@ -1,26 +1,26 @@
-//! Seeds that are known to break promises, and are not mended yet (`simulator/open.txt`).
+//! Seeds with known, open breaches of promises (`simulator/open.txt`).
 //!
-//! A sweep over such a seed says so and goes on: what else it finds is to be seen. A seed of the
-//! list that breaks another promise fails the sweep, and so does one that holds, so that the list
-//! never says more than is true.
+//! A sweep reports such a seed and continues: its other findings have to be visible. A seed of the
+//! list that breaks another promise fails the sweep, and so does a seed that breaks none, so that
+//! the list never claims too much.
 
 use crate::breach::Breach;
 use crate::plan::Plan;
 use crate::sweep::{Report, Sweep};
 
-/// What a sweep makes of the list.
+/// The result of comparing a sweep with the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Tokens that broke nothing but what the list says of them, each with the promises.
+    /// Tokens that broke only what the list says, each with the promises.
     pub known: Vec<(String, String)>,
-    /// Tokens of the list that held, or broke something else.
+    /// Tokens of the list that broke nothing, or something else.
     pub stale: Vec<String>,
-    /// How many seeds failed that the list does not name.
+    /// How many seeds failed that are not on the list.
     pub others: usize,
 }
 
 impl Open {
-    /// Sorts what a sweep has found.
+    /// Compares the findings of a sweep with the list.
     #[must_use]
     pub fn of(sweep: &Sweep, report: &Report) -> Self {
         let mut open = Self::default();
@@ -38,7 +38,8 @@ impl Open {
             else {
                 continue;
             };
-            // Another generator draws another plan from that seed; of that one nothing is known.
+            // Another generator draws another plan from that seed; nothing is known about that
+            // plan.
             if sweep.plan(seed).as_ref().map(Plan::token).as_deref() != Some(token) {
                 continue;
             }
@@ -83,7 +84,7 @@ pub fn known_within(from: u64, seeds: u64) -> u64 {
     listed(LIST).filter_map(|(token, _)| seed(token)).filter(is_within).count() as u64
 }
 
-/// Whether a promise is among some that stand on one line.
+/// Whether a promise is in a list of promises on one line.
 fn names(promises: &str, promise: &str) -> bool {
     promises.split_whitespace().any(|named| named == promise)
 }

@@ -1,5 +1,5 @@
-//! Who can reach whom: a directed table of counted cuts, so that overlapping partitions heal one by
-//! one.
+//! Reachability between hosts: a directed table of counted cuts, so that overlapping partitions
+//! heal one by one.
 
 /// Counts, for every ordered pair of hosts, the cuts between them.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ impl Pairs {
         Self { size: 0, cuts: Vec::new() }
     }
 
-    /// Makes room for one more host, which everybody reaches.
+    /// Makes room for one more host, which reaches and is reached by all.
     pub(crate) fn grow(&mut self) {
         let size = self.size + 1;
         let mut cuts = vec![0; size * size];
@@ -32,7 +32,7 @@ impl Pairs {
         pairs.iter().for_each(|&(from, to)| self.cuts[from * self.size + to] += 1);
     }
 
-    /// Takes back one cut of each pair; a pair that is whole stays whole.
+    /// Removes one cut from each pair; a pair without cuts stays so.
     pub(crate) fn mend(&mut self, pairs: &[(usize, usize)]) {
         pairs.iter().for_each(|&(from, to)| {
             let cuts = &mut self.cuts[from * self.size + to];

@@ -1,9 +1,9 @@
-//! A plan: the explicit list of what is done to a simulation, and when.
+//! A plan: the explicit list of faults and loads of a run, with their times.
 //!
-//! A seed draws a plan (see `drawn`), and the plan is what is run: it can be printed, kept, edited
-//! and run again. Every fault carries its own end (a pause its length, a kill its restart), so that
-//! one can be taken away without changing what the others mean. Times are microseconds of virtual
-//! time.
+//! A seed draws a plan (see `drawn`), and the plan is run: it can be printed, kept, edited and run
+//! again. Every fault carries its own end (a pause its length, a kill its restart), so that one
+//! fault can be removed without changing the meaning of the others. Times are microseconds of
+//! virtual time.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -17,17 +17,17 @@ use crate::weather::{OneIn, Weather};
 
 pub use promises::shape::Who;
 
-/// What is done to a simulation, and when.
+/// The faults and loads of a run, with their times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Of every draw that is left: delays, losses, ties.
+    /// The seed of all remaining draws: delays, losses, ties.
     pub seed: u64,
-    /// When the faults end, are healed, and calm is expected.
+    /// When the faults end and are healed; from then on calm is demanded.
     pub chaos_us: u64,
-    /// Whether those that are dead by then are started again.
+    /// Whether peers that are dead by then are restarted.
     pub revive: bool,
-    /// Whether bytes travel, cut at drawn places, or messages as values.
+    /// Whether links carry bytes, cut at drawn places, or messages as values.
     pub bytes: bool,
     /// How much a kernel buffers for one direction of a connection, in bytes.
     pub capacity: usize,
@@ -35,14 +35,12 @@ pub struct Plan {
     pub rude: OneIn,
     /// How late a timer may be.
     pub timer_late_us: u32,
-    /// How long a turn of a peer's loop takes; what it has to say is written at its end.
+    /// How long a turn of a peer's loop takes; its output is written at the end of the turn.
     pub turn_us: u32,
-    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is
-    /// any number.
+    /// How many unread datagrams a host holds; if more arrive, drawn ones are lost. 0 is unlimited.
     #[serde(default, skip_serializing_if = "is_default")]
     pub datagrams: usize,
-    /// The datagrams that are lost whatever the weather: how a shrunk plan says which ones
-    /// mattered.
+    /// The datagrams that are lost whatever the weather: a shrunk plan lists those that mattered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Lost>,
     /// The usual weather.
@@ -50,34 +48,33 @@ pub struct Plan {
     /// The knobs of every peer.
     #[serde(with = "crate::knobs")]
     pub knobs: Knobs,
-    /// Who there is.
+    /// The peers.
     pub peers: Vec<Start>,
-    /// Who publishes what.
+    /// The readings to publish.
     pub loads: Vec<Load>,
-    /// What happens to them.
+    /// The faults.
     #[serde(default)]
     pub faults: Vec<Timed>,
-    /// Who hears whom, and who can dial whom, from the start to the end.
+    /// Which peers hear and can dial which, from the start to the end.
     #[serde(default, skip_serializing_if = "Hearing::is_whole")]
     pub hearing: Hearing,
-    /// Who is not in the core when the chaos ends: dead, or cut off for good.
+    /// The peers outside of the core when the chaos ends: dead, or cut off for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<Outside>,
-    /// Who lies, and how often.
+    /// The liar, and how often it lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lies: Option<Lies>,
 }
 
 impl Plan {
-    /// The plan as it is kept and edited.
+    /// The plan in its kept and editable form.
     #[must_use]
     pub fn text(&self) -> String {
         toml::to_string(self).expect("a plan is made of numbers, words and lists of them")
     }
 
-    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`, or `L1-`
-    /// where somebody lies. A later generator draws another plan from the same seed, and the name
-    /// tells.
+    /// The name of a seed together with its plan: `S1-<seed>-<sum of the plan>`, or `L1-` with a
+    /// liar. If a later generator draws another plan from the same seed, the name differs.
     #[must_use]
     pub fn token(&self) -> String {
         let sum = digest(self.text().as_bytes());
@@ -86,27 +83,27 @@ impl Plan {
     }
 }
 
-/// A datagram that is lost.
+/// A lost datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lost {
     /// The peer that sends it, counted from 0.
     pub from: usize,
-    /// Which of those that it sends, each receiver of a broadcast counted for itself.
+    /// Its number among the sender's datagrams; each receiver of a broadcast counts separately.
     pub nth: u64,
 }
 
-/// Who lies, and how often.
+/// The liar, and how often it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lies {
-    /// The liar is a peer of the group, counted from 0; a stranger in no view where nobody is
-    /// named.
+    /// The liar is a peer of the group, counted from 0; if there is no number, it is a stranger in
+    /// no view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<usize>,
-    /// When the first lie is told.
+    /// The time of the first lie.
     pub from_us: u64,
-    /// The time between two.
+    /// The time between two lies.
     pub every_us: u64,
 }
 
@@ -114,23 +111,23 @@ pub struct Lies {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outside {
-    /// Which, counted from 0.
+    /// Its number, counted from 0.
     pub peer: usize,
-    /// What becomes of it.
+    /// Its fate.
     pub fate: Fate,
 }
 
-/// What becomes of a peer outside of the core.
+/// The fate of a peer outside of the core.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It is dead, and stays so.
+    /// It is dead for good.
     Dead,
-    /// It lives, and never again reaches anybody in the core who reaches it.
+    /// It lives, and never again reaches a core peer that also reaches it.
     Apart {
-        /// Those in the core that it still hears.
+        /// The core peers that it still hears.
         hears: Vec<usize>,
-        /// Those in the core that still hear it.
+        /// The core peers that still hear it.
         heard_by: Vec<usize>,
     },
 }
@@ -145,7 +142,7 @@ pub struct Start {
     pub priority: i64,
     /// When it starts.
     pub at_us: u64,
-    /// How much faster than time its clock runs, in millionths.
+    /// How much faster than time its clock runs, in parts per million.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift_ppm: i32,
 }
@@ -154,26 +151,26 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
-    /// Which peer, counted from 0.
+    /// The peer, counted from 0.
     pub peer: usize,
-    /// When the first burst comes.
+    /// The time of the first burst.
     pub from_us: u64,
     /// The time between two bursts.
     pub every_us: u64,
     /// How many bursts.
     pub bursts: u64,
-    /// How many readings in one.
+    /// How many readings per burst.
     pub burst: u64,
     /// How long a reading is, in bytes.
     pub bytes: usize,
-    /// How often a reading asks for the other guarantee than the cluster's.
+    /// How often a reading asks for the guarantee that is not the cluster's.
     #[serde(default, skip_serializing_if = "is_default")]
     pub otherwise: OneIn,
-    /// How often a reading has another length: any up to `payload_max`, exactly that, or a byte
+    /// How often a reading has another length: any up to `payload_max`, exactly that, or one byte
     /// more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub uneven: OneIn,
-    /// Whether it goes on when the chaos is over, until the group is one.
+    /// Whether it continues after the chaos, until the group is one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on: bool,
 }
@@ -181,72 +178,72 @@ pub struct Load {
 /// A fault and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
-    /// When, or not before when.
+    /// Its time, or the earliest time.
     pub at_us: u64,
-    /// What it waits for, if it does: the next peer that begins this is meant by [`Who::It`].
+    /// The phase that it waits for, if any: [`Who::It`] is the next peer that begins this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Activity>,
-    /// Or the next peer that says a message of this kind: a verb, as on the wire.
+    /// Or the kind of message that it waits for: a verb, as on the wire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
-    /// How many of those that it waits for it lets pass.
+    /// How many of the awaited events it lets pass.
     #[serde(default, skip_serializing_if = "is_default")]
     pub past: u32,
-    /// How long after that it comes.
+    /// How long after the awaited event it strikes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub later_us: u64,
-    /// What.
+    /// The act.
     #[serde(flatten)]
     pub act: Act,
 }
 
 impl Timed {
-    /// That at this moment.
+    /// This act at this moment.
     #[must_use]
     pub fn at(at_us: u64, act: Act) -> Self {
         Self { at_us, when: None, says: None, past: 0, later_us: 0, act }
     }
 }
 
-/// What is done.
+/// An act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Act {
-    /// Killed, and started again after a while or not.
+    /// Killed, and restarted after a while or not.
     Kill {
-        /// Whom.
+        /// The peer.
         who: Who,
-        /// When it comes back, if it does.
+        /// Its restart, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
     },
-    /// Its machine loses power: nobody's connection ends, and dials meet silence until it is there
-    /// again.
+    /// Its machine loses power: connections get no end, and dials get no answer until power
+    /// returns.
     Outage {
-        /// Whom.
+        /// The peer.
         who: Who,
-        /// When it comes back, if it does.
+        /// Its restart, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
     },
     /// Stopped for a while.
     Pause {
-        /// Whom.
+        /// The peer.
         who: Who,
         /// For how long.
         span_us: u64,
     },
-    /// Asked to leave, and started again after a while or not.
+    /// Asked to leave, and restarted after a while or not.
     Leave {
-        /// Whom.
+        /// The peer.
         who: Who,
-        /// When it comes back, if it does.
+        /// Its restart, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
     },
-    /// It publishes some readings. No fault, but what a fault may meet.
+    /// It publishes some readings. This is no fault, but a fault may meet it.
     Publish {
-        /// Who.
+        /// The peer.
         who: Who,
         /// How many.
         readings: u64,
@@ -260,16 +257,16 @@ pub enum Act {
         /// The other.
         other: Who,
     },
-    /// What it sends to another peer arrives late, all at once.
+    /// Its data to another peer arrives late, all at once.
     Stall {
         /// The sender.
         who: Who,
         /// The receiver.
         other: Who,
-        /// For how long nothing arrives.
+        /// For how long no data arrives.
         span_us: u64,
     },
-    /// What it sends to another peer arrives a little at a time.
+    /// Its data to another peer arrives a little at a time.
     Drip {
         /// The sender.
         who: Who,
@@ -280,108 +277,108 @@ pub enum Act {
         /// For how long.
         span_us: u64,
     },
-    /// Its connections to another peer break, and that one is not told for a while.
+    /// Its connections to another peer break, and the other peer is not told for a while.
     HalfOpen {
-        /// Who knows.
+        /// The peer that knows.
         who: Who,
-        /// Who does not.
+        /// The peer that does not.
         other: Who,
         /// For how long not.
         span_us: u64,
     },
-    /// Something on the way forgets its connections, also those that are being made: nothing passes
-    /// on them any more, nobody is told, and new ones work.
+    /// A middlebox forgets its connections, including those being established: nothing passes on
+    /// them any more, neither end is told, and new ones work.
     Forget {
-        /// Whose.
+        /// The peer.
         who: Who,
-        /// Those to this one; to everybody if nobody is named.
+        /// Only connections to this peer; all connections if none is named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         other: Option<Who>,
-        /// Whether only what it sends is lost.
+        /// Whether only its outgoing data is lost.
         one_way: bool,
     },
     /// Messages of one kind are lost; a connection that loses one breaks there.
     Lose {
         /// The kind: a verb, as on the wire.
         kind: String,
-        /// From whom; anybody if nobody is named.
+        /// The sender; any peer if none is named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Who>,
-        /// To whom; anybody if nobody is named.
+        /// The receiver; any peer if none is named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Who>,
-        /// How many.
+        /// How many messages.
         times: u32,
         /// For how long at most.
         span_us: u64,
     },
     /// Its clock jumps ahead.
     Clock {
-        /// Whose.
+        /// The peer.
         who: Who,
         /// How far.
         jump_us: u64,
     },
     /// It can store nothing for a while.
     Disk {
-        /// Who.
+        /// The peer.
         who: Who,
         /// For how long.
         span_us: u64,
     },
     /// It has no descriptors left for a while: it opens no connection, and accepts none.
     Descriptors {
-        /// Who.
+        /// The peer.
         who: Who,
         /// For how long.
         span_us: u64,
     },
-    /// Its processor is busy with something else: every step takes long.
+    /// Its processor is busy otherwise: every step takes long.
     Slow {
-        /// Who.
+        /// The peer.
         who: Who,
         /// How long a step takes.
         step_us: u64,
         /// For how long.
         span_us: u64,
     },
-    /// Some cannot reach some others for a while.
+    /// Some peers cannot reach others for a while.
     Cut {
-        /// Who cannot reach whom.
+        /// The pairs.
         shape: Shape,
-        /// By which means.
+        /// The affected traffic.
         #[serde(default, skip_serializing_if = "is_default")]
         over: Over,
         /// For how long.
         span_us: u64,
-        /// Whether the connections concerned break when it is over, as behind a router that has
-        /// forgotten them.
+        /// Whether the affected connections break at the end of the cut, as behind a router that
+        /// has forgotten them.
         breaks: bool,
     },
     /// Another weather for a while.
     Storm {
-        /// Which.
+        /// The weather.
         weather: Weather,
         /// For how long.
         span_us: u64,
     },
 }
 
-/// A return.
+/// A restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Back {
-    /// How long after its end.
+    /// How long after the end of the process.
     pub after_us: u64,
-    /// As whom.
+    /// Its identity.
     pub identity: Identity,
-    /// Whether its clock is behind by then: who comes back with an empty disk has an incarnation
-    /// below its last one.
+    /// Whether its clock is behind by then: with an empty disk it gets an incarnation below its
+    /// last one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub behind: bool,
 }
 
 impl Back {
-    /// A return whose clock is right.
+    /// A restart with a correct clock.
     #[must_use]
     pub fn after(after_us: u64, identity: Identity) -> Self {
         Self { after_us, identity, behind: false }

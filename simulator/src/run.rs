@@ -1,4 +1,4 @@
-//! One run: a plan is played, and what happened is judged.
+//! One run: executes a plan, and judges the result.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -21,14 +21,14 @@ use crate::tally::Tally;
 use crate::truth::Sheet;
 use crate::watch::{Unwatched, Watch};
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// What was broken; empty is a pass.
+    /// The breaches; a run without breaches passes.
     pub breaches: Vec<Breach>,
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
-    /// What rare things happened, and what the faults met.
+    /// The rare events, and the phases that faults met.
     pub marks: Marks,
     /// How often each promise was judged.
     pub kept: Kept,
@@ -38,11 +38,11 @@ pub struct Verdict {
     pub later_election: bool,
 }
 
-/// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a
-/// breach of `no-crash`.
+/// Executes a plan with a watcher and judges it. A panic of the core is caught and is a breach of
+/// `no-crash`.
 ///
 /// # Errors
-/// [`BadPlan`], if it was edited into one.
+/// [`BadPlan`], if the plan was edited and is invalid.
 pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadPlan> {
     let mut director = Director::new(plan, watch)?;
     let played = catch(move || {
@@ -50,8 +50,8 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
         let Remains { records, tally, marks, laws, breaches, watch } =
             director.into_simulation().into_parts();
         if plan.lies.is_some_and(|lies| lies.member.is_some()) {
-            // A member lies: nothing is promised of order. That nobody ends in a panic, goes round
-            // for ever or keeps without bound has been judged at each step.
+            // With a lying member no order is promised. That no node panics, loops for ever or
+            // keeps memory without bound has been judged at each step.
             return (Verdict { tally, marks, ..Verdict::default() }, watch);
         }
         let mut verdict = assess(records, tally, marks, &progress, &plan.knobs);
@@ -65,11 +65,10 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     })
 }
 
-/// Plays a plan and says which datagrams the weather took; those until its end where it ends in a
-/// panic are not known.
+/// Executes a plan and returns the datagrams that the weather took; empty if the run panics.
 ///
 /// # Errors
-/// [`BadPlan`], if it was edited into one.
+/// [`BadPlan`], if the plan was edited and is invalid.
 pub fn losses(plan: &Plan) -> Result<Vec<Lost>, BadPlan> {
     let mut director = Director::new(plan, Unwatched)?;
     director.simulation().keep_losses();
@@ -181,13 +180,13 @@ fn crash(payload: &(dyn Any + Send)) -> Verdict {
 }
 
 thread_local! {
-    /// Whether this thread catches panics, and where it panicked last.
+    /// Whether this thread catches panics, and the place of its last panic.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs something, and catches its panic. It is reported with its seed; the default hook would
-/// print it a second time, without.
+/// Runs something, and catches its panic. The panic is reported with its seed; the default hook
+/// would print it a second time, without the seed.
 fn catch<T>(play: impl FnOnce() -> T) -> std::thread::Result<T> {
     static HUSH: Once = Once::new();
     HUSH.call_once(|| {

@@ -46,16 +46,16 @@ use crate::transcript::Transcript;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("line {line}: {what}")]
 pub struct BadScript {
-    /// Where, counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
     /// What is wrong, and how to mend it.
     pub what: String,
 }
 
-/// The script with its transcripts written anew.
+/// The script with new transcripts.
 ///
 /// # Errors
-/// [`BadScript`] at the first command that cannot be obeyed.
+/// [`BadScript`] at the first command that cannot be executed.
 pub fn replay(text: &str) -> Result<String, BadScript> {
     let mut stage: Option<Stage> = None;
     let mut lines = text.lines().enumerate();
@@ -66,7 +66,7 @@ pub fn replay(text: &str) -> Result<String, BadScript> {
             let said = stage.as_mut().map(Stage::said).unwrap_or_default();
             replayed.push_str(if said.is_empty() { "ok\n" } else { &said });
             replayed.push('\n');
-            // What stood here before is what is replaced.
+            // The old transcript is replaced.
             lines.by_ref().take_while(|(_, old)| !old.is_empty()).for_each(drop);
             continue;
         }
@@ -81,7 +81,7 @@ pub fn replay(text: &str) -> Result<String, BadScript> {
 
 type Tell = Box<dyn FnMut(fmt::Arguments<'_>)>;
 
-/// A simulation and the ear in front of it.
+/// A simulation and its transcript.
 struct Stage {
     simulation: Simulation<Transcript<Tell>>,
     heard: Rc<RefCell<String>>,
@@ -246,7 +246,7 @@ impl Stage {
         self.host(words.next().ok_or("a peer is missing")?)
     }
 
-    /// From the first to each of the others.
+    /// Pairs of the first with each of the others.
     fn directed(
         &self,
         command: &str,
@@ -283,7 +283,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Steps until that node is in the middle of that.
+    /// Steps until that node is in that phase.
     fn await_activity(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
         let host = self.named(words)?;
         let name = words.next().unwrap_or_default();
@@ -366,8 +366,8 @@ impl Stage {
     }
 }
 
-/// The knobs with one of them turned: its value as in a file of settings, where the quotes of a
-/// text may be left out.
+/// The knobs with one of them changed: its value as in a settings file, where the quotes of a text
+/// may be left out.
 fn turned(knobs: &Knobs, knob: &str, value: &str) -> Result<Knobs, String> {
     let mut table = Table::try_from(knobs).map_err(|error| error.to_string())?;
     let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
@@ -380,7 +380,7 @@ fn span(words: &mut SplitWhitespace<'_>) -> Result<Duration, String> {
     humantime::parse_duration(word).map_err(|error| format!("{word:?}: {error}"))
 }
 
-/// Nothing is waited for longer than this.
+/// The limit of a wait.
 const AWAITED: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

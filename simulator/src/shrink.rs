@@ -1,9 +1,9 @@
-//! Shrinking: taking away from a failing plan whatever it does not need to fail, and saying the
-//! rest more simply.
+//! Shrinks a failing plan: removes everything that the failure does not need, and simplifies the
+//! rest.
 //!
-//! Every decision of a run is keyed, so the rest of the plan means the same without the part. A
-//! smaller plan is taken only if it breaks the *same* promise on the same kind of evidence; another
-//! failure is another matter.
+//! Every decision of a run is keyed, so the rest of the plan keeps its meaning without the removed
+//! part. A smaller plan is accepted only if it breaks the *same* promise with the same kind of
+//! evidence; another failure is another matter.
 
 mod cut;
 
@@ -17,11 +17,11 @@ use crate::run::{losses, run};
 use crate::watch::Unwatched;
 use crate::weather::Weather;
 
-/// The smallest plan found that breaks the promise that `plan` breaks first, with the breach and
-/// how many runs that took; nothing if `plan` breaks none.
+/// The smallest plan found that breaks the first promise that `plan` breaks, with the breach and
+/// the number of runs needed; none if `plan` breaks no promise.
 ///
 /// # Errors
-/// [`BadPlan`], if it was edited into one.
+/// [`BadPlan`], if the plan was edited and is invalid.
 pub fn shrink(plan: &Plan) -> Result<Option<(Plan, Breach, u64)>, BadPlan> {
     let Some(breach) = run(plan, Unwatched)?.0.breaches.into_iter().next() else { return Ok(None) };
     let mut search = Search { best: plan.clone(), kind: breach.kind(), breach, runs: 1 };
@@ -51,7 +51,7 @@ struct Search {
 }
 
 impl Search {
-    /// Takes the plan if it still fails in the same way.
+    /// Accepts the plan if it still fails in the same way.
     fn offer(&mut self, plan: Plan) -> bool {
         if plan == self.best || self.is_spent() || !owes_a_group(&plan) {
             return false;
@@ -67,7 +67,7 @@ impl Search {
         true
     }
 
-    /// Offers the best plan with a change.
+    /// Tries a change of the best plan.
     fn offer_with(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
         let mut plan = self.best.clone();
         change(&mut plan);
@@ -86,7 +86,8 @@ impl Search {
         }
     }
 
-    /// Whole runs of a list first, halving: most of a plan is usually beside the point.
+    /// Removes whole ranges of a list first, halving their length: most of a plan is usually
+    /// irrelevant.
     fn fewer<T>(&mut self, list: fn(&mut Plan) -> &mut Vec<T>) {
         let mut size = list(&mut self.best).len().max(1);
         loop {
@@ -107,7 +108,8 @@ impl Search {
         }
     }
 
-    /// A network on which more works; what hearing does not connect any more is no group.
+    /// Tries a network with fewer obstacles; a network whose hearing does not connect the peers
+    /// demands no group.
     fn better_hearing(&mut self) {
         self.offer_with(|plan| plan.hearing = Hearing::default());
         self.fewer(|plan| &mut plan.hearing.no_dial);
@@ -178,7 +180,7 @@ impl Search {
         }
     }
 
-    /// Round numbers, as round as the failure allows.
+    /// Tries round numbers, as round as the failure permits.
     fn rounder(&mut self) {
         for grid in [1_000_000, 100_000, 10_000, 1_000] {
             self.offer_with(|plan| {
@@ -200,7 +202,7 @@ impl Search {
         }
     }
 
-    /// The very datagrams that mattered instead of a chance.
+    /// Replaces a probability of loss by the very datagrams that mattered.
     fn exact_losses(&mut self) {
         let by_chance =
             self.best.weather.loss.0 > 0
@@ -244,7 +246,7 @@ impl Search {
     }
 }
 
-/// The profile's knobs, with what the group is about left as it is.
+/// The profile's knobs, keeping those that define the group.
 fn plain(knobs: &Knobs) -> Knobs {
     let Knobs { mode, delivery, preempt, late_join, bootstrap, .. } = knobs.clone();
     let base = if knobs.heartbeat_interval == Knobs::fast().heartbeat_interval {
@@ -255,14 +257,14 @@ fn plain(knobs: &Knobs) -> Knobs {
     Knobs { mode, delivery, preempt, late_join, bootstrap, ..base }
 }
 
-/// Whether hearing connects those that are to be a group: else a run that does not become one shows
-/// nothing.
+/// Whether hearing connects the peers that have to form a group: otherwise a run without a group
+/// proves nothing.
 fn owes_a_group(plan: &Plan) -> bool {
     plan.hearing.is_whole()
         || plan.revive && plan.hearing.connects(&(0..plan.peers.len()).collect::<Vec<_>>())
 }
 
-/// Enough for any plan that is drawn, and an end for any other.
+/// Enough for any drawn plan, and an end for any other.
 const RUNS_MAX: u64 = 3_000;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The simulation: a clock, an agenda, and the real nodes.
 //!
-//! Hosts stand in an arena and are named by their index. A step takes the next thing off the
-//! agenda, moves the clock there and lets one node handle one input; what the node asks for goes
-//! back on the agenda. Whatever is random is a keyed draw, so a seed replays everything. The simulation
-//! does what it is told (`kill`, `cut`, …) and decides nothing: what happens when is the plan's
-//! business, and whether it was right is the promises'.
+//! Hosts live in an arena and are identified by their index. A step takes the next event off the
+//! agenda, moves the clock there and lets one node handle one input; the node's outputs go back on
+//! the agenda. All randomness is a keyed draw, so a seed replays everything. The simulation
+//! executes acts (`kill`, `cut`, …) and decides nothing: the plan decides when they happen, and the
+//! promises judge the result.
 
 mod active_faults;
 mod faults;
@@ -55,7 +55,7 @@ use udp::Flying;
 
 pub use settings::Settings;
 
-/// Something on the agenda.
+/// An event on the agenda.
 #[derive(Debug)]
 enum Moment {
     Alarm { host: usize, life: u32, at: Time },
@@ -79,36 +79,36 @@ enum Answer {
     Silence,
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Something happened, to a node or in a kernel.
+    /// An event happened, in a node or in a kernel.
     Moved,
-    /// A cue fell due (see [`Simulation::cue`]).
+    /// A cue is due (see [`Simulation::cue`]).
     Cue(u64),
-    /// A host has begun what was waited for (see [`Simulation::await_activity`]).
+    /// A host has begun an awaited activity (see [`Simulation::await_activity`]).
     Struck {
         /// The number of the wait.
         number: u64,
         /// The host.
         host: usize,
     },
-    /// Nothing is left to happen.
+    /// The agenda is empty.
     Over,
 }
 
-/// What is left of a simulation.
+/// The results of a simulation.
 #[derive(Debug)]
 pub struct Remains<W> {
-    /// What happened in it.
+    /// Its records.
     pub records: Vec<Record>,
-    /// What was counted.
+    /// Its counts.
     pub tally: Tally,
-    /// What rare things happened, and what the faults met.
+    /// The rare events, and the phases that faults met.
     pub marks: Marks,
     /// How often each law was judged.
     pub laws: Sheet,
-    /// How laws were broken.
+    /// The breaches of laws.
     pub breaches: Vec<Breach>,
     /// Its watcher.
     pub watch: W,
@@ -122,31 +122,31 @@ pub struct Simulation<W> {
     agenda: Agenda<Moment>,
     hosts: Vec<Host>,
     by_address: BTreeMap<SocketAddrV4, usize>,
-    /// Between whom no connection carries anything, and no datagram.
+    /// Pairs whose connections, and whose datagrams, carry nothing.
     streams_cut: Pairs,
     datagrams_cut: Pairs,
-    /// Who does not hear whose broadcasts or unicast datagrams, and who cannot dial whom.
+    /// Pairs whose broadcasts or unicast datagrams are not heard, and pairs that cannot dial.
     broadcasts_cut: Pairs,
     unicasts_cut: Pairs,
     dials_cut: Pairs,
-    /// Where somebody on the way answers for the other end that it refuses.
+    /// Pairs between which a middlebox refuses on behalf of the other end.
     resets_cut: Pairs,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
-    /// What else is in force for a while, by the number of its record.
+    /// The other active faults, by the number of their record.
     active_faults: BTreeMap<u64, ActiveFault>,
-    /// Which messages are lost next.
+    /// The messages that are lost next.
     filters: Vec<Filter>,
-    /// What is waited for.
+    /// Awaited activities.
     awaited: Vec<Awaited>,
-    /// The datagrams that the weather took, where they are kept.
+    /// The datagrams that the weather took, if they are kept.
     losses: Vec<Lost>,
     keeps_losses: bool,
-    /// Counts the datagrams.
+    /// Counts datagrams.
     flown: u64,
     lookout: Lookout,
     weather: Weather,
-    /// The record of the present weather, where it is not the usual one.
+    /// The record of the current weather, if it is not the usual one.
     weather_fault: Option<u64>,
     connections: Vec<Connection>,
     tally: Tally,
@@ -155,13 +155,13 @@ pub struct Simulation<W> {
     processes: u32,
     /// Counts the simulation's own events.
     told: u64,
-    /// What each process holds and has been given, and how that stands to what it says.
+    /// The state and the deliveries of each process, compared with its claims.
     truth: Truth,
-    /// Whether that is judged.
+    /// Whether the laws are judged.
     is_judged: bool,
-    /// When the parts of the group are looked at next.
+    /// When the parts of the group are examined next.
     look_at: Time,
-    /// Who lies, where somebody does.
+    /// The liar, if there is one.
     liar: Option<Liar>,
     watch: W,
     out: Vec<Output>,
@@ -207,11 +207,11 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A new host, on which nothing runs yet; its index. If another host has that name, this one is
-    /// its twin.
+    /// A new host without a process; its index. If another host has that name, this one is its
+    /// twin.
     ///
     /// # Panics
-    /// If there are more hosts than addresses for them, which is 250.
+    /// If there are more than 250 hosts, because the addresses run out.
     pub fn add_host(&mut self, id: PeerId, explicit: i64) -> usize {
         let host = self.hosts.len();
         let number = u8::try_from(host + 1)
@@ -235,23 +235,22 @@ impl<W: Watch> Simulation<W> {
         host
     }
 
-    /// A host's clock is not the simulation's, but so many millionths faster. To be said before anything
-    /// runs there.
+    /// Sets the drift of a host's clock, in parts per million. To be called before a process runs
+    /// there.
     pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
         self.hosts[host].clock = Clock::new(drift_ppm);
     }
 
-    /// Who hears whom and can dial whom from now on. To be said before anything runs.
+    /// Sets which hosts hear and can dial which from now on. To be called before any process runs.
     ///
-    /// Whoever cannot be dialled may be out of a candidate's reach until it dials itself, and that
-    /// is recorded.
+    /// A peer that cannot be dialled may be out of a candidate's reach until it dials itself, and
+    /// that is recorded.
     pub fn set_hearing(&mut self, hearing: &Hearing) {
         self.record_no_dial(&hearing.no_dial);
         self.broadcasts_cut.cut(&hearing.no_broadcast);
         self.unicasts_cut.cut(&hearing.no_unicast);
         self.dials_cut.cut(&hearing.no_dial);
-        // What is not the same both ways is not for whoever looks at parts to put together (see
-        // `hearing`).
+        // An asymmetric network is not for the law about parts to judge (see `hearing`).
         let deaf = hearing.no_broadcast.iter().chain(&hearing.no_unicast).copied().collect();
         self.truth.links.begin(self.now, u64::MAX, Wrong::Hearing(deaf));
         hearing.seeds.iter().for_each(|&(host, seed)| self.hosts[host].seeds.push(seed));
@@ -263,7 +262,7 @@ impl<W: Watch> Simulation<W> {
         self.now
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -275,7 +274,7 @@ impl<W: Watch> Simulation<W> {
         &self.watch
     }
 
-    /// The watcher, to be told something.
+    /// The watcher, mutably.
     pub fn watch_mut(&mut self) -> &mut W {
         &mut self.watch
     }
@@ -298,7 +297,7 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].process.is_some()
     }
 
-    /// What the rare things were that happened, and what the faults met.
+    /// The rare events so far, and the phases that faults met.
     #[must_use]
     pub fn marks(&self) -> &Marks {
         self.lookout.marks()
@@ -315,19 +314,19 @@ impl<W: Watch> Simulation<W> {
         &self.losses
     }
 
-    /// Whether a process is stopped there, and will go on.
+    /// Whether a process there is paused.
     #[must_use]
     pub fn is_paused(&self, host: usize) -> bool {
         self.hosts[host].process.as_ref().is_some_and(|process| process.paused)
     }
 
-    /// Where the node there stands.
+    /// The status of the node there.
     #[must_use]
     pub fn status(&self, host: usize) -> Option<Status> {
         self.hosts[host].process.as_ref().map(|process| process.node.status())
     }
 
-    /// The node there, to look at.
+    /// The node there.
     #[must_use]
     pub fn node(&self, host: usize) -> Option<&Node> {
         self.hosts[host].process.as_ref().map(|process| &process.node)
@@ -339,7 +338,7 @@ impl<W: Watch> Simulation<W> {
         self.settings.config.cluster()
     }
 
-    /// The links of the node there that stand, and the hosts at their other ends.
+    /// The established links of the node there, and the hosts at their other ends.
     #[must_use]
     pub fn links(&self, host: usize) -> BTreeMap<LinkId, usize> {
         let links = self.hosts[host].process.iter().flat_map(|process| &process.links);
@@ -350,13 +349,13 @@ impl<W: Watch> Simulation<W> {
         links.filter_map(other).collect()
     }
 
-    /// What happened so far, in order.
+    /// The records so far, in order.
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Ends the simulation; what is left of it.
+    /// Ends the simulation and returns its results.
     #[must_use]
     pub fn into_parts(self) -> Remains<W> {
         let (laws, breaches) = self.truth.into_findings();
@@ -370,18 +369,18 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Has [`Simulation::step`] return [`Step::Cue`] with this number at that time.
+    /// Makes [`Simulation::step`] return [`Step::Cue`] with this number at that time.
     pub fn cue(&mut self, at: Time, number: u64) {
         self.agenda.add(at.max(self.now), Moment::Cue(number));
     }
 
-    /// When the next thing will happen.
+    /// The time of the next event.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
         self.agenda.next_at()
     }
 
-    /// Takes the next thing off the agenda and lets it happen.
+    /// Performs the next event of the agenda.
     pub fn step(&mut self) -> Step {
         let Some((at, moment)) = self.agenda.take() else { return Step::Over };
         self.look_at_parts(at);
@@ -408,13 +407,13 @@ impl<W: Watch> Simulation<W> {
             Moment::TurnOver { host, life } => self.on_turn_over(host, life),
             Moment::StepOver { host, life } => self.on_step_over(host, life),
             Moment::FaultOver(id) => self.on_fault_over(id),
-            // Whoever plays the simulation is told of these.
+            // The director handles these.
             Moment::Cue(_) | Moment::Struck { .. } => {}
         }
     }
 
-    /// Steps until nothing more happens up to `end`, then moves the clock there. Stops early at
-    /// what somebody waits for.
+    /// Steps until no event is left up to `end`, then moves the clock there. Stops early at a cue
+    /// or an awaited activity.
     pub fn run_until(&mut self, end: Time) -> Step {
         while self.agenda.next_at().is_some_and(|at| at <= end) {
             if let step @ (Step::Cue(_) | Step::Struck { .. }) = self.step() {
@@ -425,10 +424,10 @@ impl<W: Watch> Simulation<W> {
         if self.agenda.next_at().is_some() { Step::Moved } else { Step::Over }
     }
 
-    /// A process starts on a host; nothing happens if one runs there already, or cannot.
+    /// Starts a process on a host; no effect if one runs there already, or if it cannot start.
     pub fn start(&mut self, host: usize) {
         let Host { disk_full, has_history, .. } = &self.hosts[host];
-        // It could not store its next incarnation, and who has been in a view rests on that.
+        // It could not store its next incarnation, and its membership in a view depends on that.
         if self.is_live(host) || *disk_full && *has_history {
             return;
         }
@@ -456,10 +455,10 @@ impl<W: Watch> Simulation<W> {
             ..
         } = &mut self.hosts[host];
         *life += 1;
-        // `max(stored + 1, unix_ms)`, as the shell does it.
+        // `max(stored + 1, unix_ms)`, as in the shell.
         let shown = if *behind { u64::from(*life) } else { wall(now) / 1_000 };
         let mut inc = Incarnation((stored.0 + 1).max(shown));
-        // The records tell lives apart by name and incarnation, so two of one name do not begin in
+        // The records identify lives by name and incarnation, so two of one name do not start in
         // the same millisecond.
         if taken.contains(&inc) {
             inc.0 += 1;
@@ -483,7 +482,7 @@ impl<W: Watch> Simulation<W> {
             clock.read(now),
         );
         let node = if *has_history { node.with_history() } else { node };
-        // Every other machine knows the time of day.
+        // Every other machine has the correct time of day.
         let node =
             if host.is_multiple_of(2) { node.with_clock(clock.read(now), wall(now)) } else { node };
         self.processes += 1;
@@ -512,8 +511,8 @@ impl<W: Watch> Simulation<W> {
         self.set_alarm(host);
     }
 
-    /// A peer publishes a reading of its own, with the cluster's guarantee or another; nothing
-    /// happens where no process runs or it is stopped.
+    /// A peer publishes a reading of its own, with the cluster's guarantee or another one; no
+    /// effect if no process runs there or it is paused.
     pub fn publish(&mut self, host: usize, payload: Bytes, guarantee: Option<Guarantee>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
@@ -525,7 +524,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// The same, of several readings that its shell gives it together.
+    /// The same with several readings that the shell gives to the node together.
     pub fn publish_together(&mut self, host: usize, readings: Vec<(Bytes, Option<Guarantee>)>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
@@ -536,7 +535,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A peer is given another explicit priority; a restart brings the old one back.
+    /// Changes the explicit priority of a peer; a restart brings the old one back.
     pub fn prioritise(&mut self, host: usize, explicit: i64) {
         if self.is_live(host) && !self.is_paused(host) {
             self.watch.act(self.now, format_args!("prioritise {} {explicit}", self.hosts[host].id));
@@ -554,7 +553,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Lets a node handle an input, then does what it asks for; how many things that were.
+    /// Lets a node handle an input and performs its outputs; returns their number.
     fn handle(&mut self, host: usize, from: Option<usize>, input: Input) -> usize {
         self.look_at_input(host, &input);
         let Self { hosts, watch, out, now, tally, truth, .. } = self;
@@ -575,8 +574,7 @@ impl<W: Watch> Simulation<W> {
         let before = std::mem::replace(&mut process.activity, activity);
         self.judge(host, &out);
         for output in out.drain(..) {
-            // A process that could not store something has ended, and says nothing that rests on
-            // it.
+            // A process whose store failed has ended, and sends nothing that depends on it.
             if self.is_live(host) {
                 self.perform(host, output);
             }
@@ -615,8 +613,8 @@ impl<W: Watch> Simulation<W> {
             output @ (Output::Accepted { .. } | Output::Acknowledged { .. }) => {
                 output.notes_of_readings(|note| self.tell(host, note));
             }
-            // The node tells of holes and losses itself, and what became of a reading matters to
-            // its sensor only.
+            // The node itself reports gaps and losses, and only the reading's sensor needs its
+            // fate.
             Output::Refused { why, .. } => self.look_at_refusal(host, why),
             Output::Deliver(_)
             | Output::Published { .. }
@@ -630,8 +628,8 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A process stores its incarnation, and whether it has been in a view; without the latter it
-    /// cannot go on.
+    /// Stores the incarnation of a process, and whether it has been in a view; it cannot continue
+    /// without the latter.
     fn persist(&mut self, host: usize, incarnation: Incarnation, has_history: bool) {
         let Host { stored, lives, has_history: was, disk_full, process, .. } =
             &mut self.hosts[host];
@@ -648,7 +646,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Records what a peer tells.
+    /// Records a note of a peer.
     fn tell(&mut self, host: usize, note: Note) {
         self.tally.note(&note);
         self.look_at_note(host, &note);
@@ -665,7 +663,7 @@ impl<W: Watch> Simulation<W> {
         }));
     }
 
-    /// Sets a process's timer to its node's deadline, if that is sooner than what it is set to.
+    /// Sets a process's timer to its node's deadline, if that is earlier than the current setting.
     fn set_alarm(&mut self, host: usize) {
         let Host { life, process: Some(process), clock, .. } = &mut self.hosts[host] else {
             return;
@@ -714,8 +712,8 @@ impl<W: Watch> Simulation<W> {
     }
 }
 
-/// The note of a delivery, without the words that only a log would print: half of a run's time
-/// would go into them.
+/// The note of a delivery, without the text that only a log would print: formatting it would take
+/// half of a run's time.
 fn untold(reading: &Reading<'_>) -> Note {
     let Reading { run, seq, oseq, payload, .. } = *reading;
     let Run { log, epoch, view_id, origin, guarantee, .. } = run;
@@ -744,5 +742,5 @@ fn wall(now: Time) -> u64 {
 /// 2026-01-01T00:00:00Z.
 const WALL_AT_ZERO: u64 = 1_767_225_600_000_000;
 
-/// A node that is woken that often at one moment, and still wants to be woken, is stuck.
+/// A node that is woken this often at one moment, and still wants to be woken, is stuck.
 const RINGS_MAX: u32 = 1_000;

@@ -1,4 +1,4 @@
-//! A sweep: many seeds, on a few threads, and what they have seen together.
+//! A sweep: many seeds on a few threads, and their combined results.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -18,40 +18,39 @@ use crate::tally::Tally;
 use crate::truth::{Count, LAWS, Sheet};
 use crate::watch::Unwatched;
 
-/// Which seeds, and how.
+/// The seeds of a sweep, and how to run them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep {
     /// The first seed.
     pub from: u64,
     /// How many.
     pub seeds: u64,
-    /// On how many threads.
+    /// The number of threads.
     pub jobs: usize,
     /// Whether each seed is run twice, and the runs compared step by step.
     pub check: bool,
     /// After how many failures to stop.
     pub failures_max: u64,
-    /// Whether only seeds are run that draw a network on which hearing is not the same both ways.
+    /// Whether to run only seeds that draw an asymmetric network.
     pub one_way: bool,
-    /// Whether somebody lies in each of them.
+    /// Whether there is a liar in each of them.
     pub liar: bool,
 }
 
-/// What a sweep has seen.
+/// The results of a sweep.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The seeds that failed, lowest first, with what they broke; the evidence has been told.
+    /// The failed seeds, lowest first, with their breaches; the evidence has been printed.
     pub failures: Vec<(u64, Vec<Breach>)>,
     /// How many seeds were run.
     pub seeds: u64,
-    /// How many of them had a network on which hearing is not the same both ways, in mode
-    /// `available` and in `primary`.
+    /// How many of them had an asymmetric network, in mode `available` and in `primary`.
     pub one_way: [u64; 2],
     /// How many of them missed a leader after the first one was found.
     pub later_elections: u64,
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
-    /// What rare things happened, and what the faults met.
+    /// The rare events, and the phases that faults met.
     pub marks: Marks,
     /// How often each promise was judged.
     pub kept: Kept,
@@ -59,14 +58,14 @@ pub struct Report {
     pub laws: Sheet,
     /// How long it took.
     pub took: Duration,
-    /// Whether somebody lied: what rare things the faults of such a swarm meet is not counted.
+    /// Whether there was a liar: the rare events of such a swarm are not counted.
     pub liar: bool,
 }
 
 impl Sweep {
-    /// Runs it. Each failure is handed to `told` as soon as it is found, which says whether to go
-    /// on. Seeds begin in their order, and those that have begun are finished; so of all failures
-    /// up to the one at which it stops none is missing.
+    /// Runs the sweep. Each failure is passed to `told` as soon as it is found, which decides
+    /// whether to go on. Seeds start in order, and started seeds are finished; so no failure before
+    /// the last one is missing.
     pub fn run(&self, told: impl Fn(u64, &[Breach]) -> ControlFlow<()> + Sync) -> Report {
         let started = Instant::now();
         let next = AtomicU64::new(0);
@@ -101,7 +100,7 @@ impl Sweep {
         report
     }
 
-    /// The plan of a seed, if that is to be run.
+    /// The plan of a seed, if it is to be run.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Option<Plan> {
         let plan = if self.liar { Plan::drawn_with_a_liar(seed) } else { Plan::drawn(seed) };
@@ -152,21 +151,21 @@ impl Report {
             return ControlFlow::Continue(());
         }
         let flow = told(seed, &breaches);
-        // Of very many failures it would fill the memory.
+        // With very many failures the evidence would fill the memory.
         breaches.iter_mut().for_each(|breach| breach.evidence = vec![]);
         self.failures.push((seed, breaches));
         flow
     }
 
-    /// Whether these breaches fail the sweep: whatever breaks a law does, and a service level only
-    /// once its budget is used up.
+    /// Whether these breaches fail the sweep: a broken law always does, a service level only once
+    /// its budget is used up.
     #[must_use]
     pub fn is_red(&self, breaches: &[Breach]) -> bool {
         breaches.iter().any(|breach| !self.kept.is_within_budget(&breach.promise, self.seeds))
     }
 
-    /// What a sweep of this size has to have seen and has not; such a sweep has tested too little
-    /// to be a pass.
+    /// The events that a sweep of this size should have met and has not; such a sweep has tested
+    /// too little to pass.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
         if self.liar {
@@ -252,11 +251,11 @@ impl fmt::Display for Report {
     }
 }
 
-/// A sweep of so many seeds has to have seen everything that is counted at least once.
+/// A sweep of this many seeds has to have met every counted event at least once.
 const LARGE: u64 = 1_000;
-/// A sweep of so many seeds has to have seen every mark, and every fault in every phase.
+/// A sweep of this many seeds has to have met every mark, and every fault in every phase.
 const COMPLETE: u64 = 20_000;
-/// So many missing marks are named; of more it is said that there are more.
+/// How many missing marks are named; if there are more, only their number is printed.
 const TOLD: usize = 8;
 
 #[cfg(test)]

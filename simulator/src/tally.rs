@@ -1,4 +1,4 @@
-//! What a run has seen: counted always, because a sweep in which something never happened has not
+//! The counts of a run: always counted, because a sweep in which an event never happened has not
 //! tested it.
 
 use std::ops::AddAssign;
@@ -11,49 +11,49 @@ use serde::{Deserialize, Serialize};
 pub struct Tally {
     /// Inputs that nodes handled: the events of "events per second".
     pub inputs: u64,
-    /// Readings handed to sinks.
+    /// Readings delivered to sinks.
     pub delivered: u64,
     /// Frames and datagrams lost.
     pub lost: u64,
-    /// Frames and datagrams that took the slow way.
+    /// Frames and datagrams that took the slow path.
     pub delayed: u64,
     /// Datagrams that came twice.
     pub repeated: u64,
     /// Frames cut at a byte.
     pub cut_at_byte: u64,
-    /// Datagrams whose bytes were changed on the way, and that were turned away.
+    /// Datagrams whose bytes were changed on the way, and that were refused.
     pub corrupted: u64,
     /// Frames whose bytes were changed on the way, which ended their connections.
     pub damaged: u64,
-    /// Datagrams that were lost because there was no room for them.
+    /// Datagrams that were lost for lack of room.
     pub crowded_out: u64,
-    /// Messages lost because they were of a certain kind.
+    /// Messages lost because of their kind.
     pub filtered: u64,
-    /// Runs in which progress was not demanded, because what was left of the group could make none.
+    /// Runs in which progress was not demanded, because the remaining group could make none.
     pub hopeless: u64,
     /// Elections started.
     pub elections: u64,
     /// Leaders elected, first ones and renewals included.
     pub leaders: u64,
-    /// Elections ended by somebody who knew a working leader.
+    /// Elections ended by a peer that knew a working leader.
     pub vetoes: u64,
-    /// Logs that went on in a new epoch.
+    /// Logs that continued in a new epoch.
     pub cuts: u64,
-    /// Groups that became part of another one.
+    /// Groups that merged into another one.
     pub merges: u64,
     /// Snapshots taken.
     pub snapshots: u64,
-    /// Holes told of.
+    /// Gaps reported.
     pub gaps: u64,
-    /// Members taken for failed because they lagged too far for too long.
+    /// Members evicted because they lagged too far for too long.
     pub slow: u64,
-    /// Successors that were told to take over.
+    /// Successors that were asked to take over.
     pub handovers: u64,
     /// Readings refused, because their window was full or their peer was leaving.
     pub refused: u64,
-    /// Repeats of readings that were not handed over again.
+    /// Repeats of readings that were not delivered again.
     pub repeats: u64,
-    /// Processes that stopped because their name is another's.
+    /// Processes that stopped because another one has their name.
     pub twins: u64,
 }
 
@@ -81,7 +81,7 @@ impl Tally {
         *count += 1;
     }
 
-    /// What a large sweep must have seen, by name.
+    /// The counts that a large sweep must have, by name.
     #[must_use]
     pub fn musts(&self) -> [(&'static str, u64); 16] {
         [

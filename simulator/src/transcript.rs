@@ -1,7 +1,7 @@
-//! A simulation put into words: a line for each thing that is worth one.
+//! A transcript of a simulation: one line for each relevant event.
 //!
-//! Two degrees: what people follow (the nodes' own sentences and their control messages), and
-//! everything, with the time in front, which is what one wants of a run that failed.
+//! It has two levels: for people (the nodes' own sentences and their control messages), and
+//! everything with its time, for the analysis of a failed run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,20 +14,20 @@ use protocol::time::Time;
 
 use crate::watch::Watch;
 
-/// Puts into words what it sees, line by line, and hands each line to somebody.
+/// Turns events into lines, and passes each line to a function.
 #[derive(Debug)]
 pub struct Transcript<F> {
-    /// Whether everything is told, with its time.
+    /// Whether every event is shown, with its time.
     pub all: bool,
-    /// What each peer has asked and counted last.
+    /// The last request and counter of each peer.
     pub(crate) said: BTreeMap<PeerId, Said>,
     tell: F,
 }
 
-/// What a peer has said last that others refer to.
+/// The last values of a peer that other messages refer to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Said {
-    /// Its question.
+    /// Its request number.
     pub(crate) ask: u64,
     /// Its beat.
     pub(crate) beat: u64,

@@ -1,9 +1,9 @@
-//! The laws, judged by what the simulator knows.
+//! The laws, judged by the simulator's own knowledge.
 //!
-//! A judge that asks the peers is told what they believe. This one looks at what each of them
-//! holds, and at what its sinks were given, after every call: what a peer takes for stable,
-//! believes of another, hands over, tells a gap for or refuses is held against that. There is no
-//! excuse in here: where a fault allows less, the law says what is allowed then.
+//! A judge that asks the peers learns only their beliefs. This judge looks after every call at the
+//! log that each peer holds, and at the deliveries to its sinks. It compares them with what the
+//! peer takes for stable, believes of another peer, delivers, reports as a gap or refuses. It has
+//! no excuses: if a fault permits less, the law says what it permits.
 
 mod bounds;
 mod claims;
@@ -46,16 +46,16 @@ pub(crate) use links::{Wrong, round};
 pub(crate) use parts::returned_within;
 pub use sheet::{Count, Sheet};
 
-/// A law.
+/// A law; [`Law::statement`] says what each one demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Law {
     /// See [`Law::statement`], as for all of them.
     TrulyStable,
-    /// What a member says that it holds.
+    /// A member's own report of what it holds.
     SaysTruly,
-    /// What a leader takes others to hold.
+    /// What a leader believes that others hold.
     BelievesNoMore,
-    /// Handing over before others have it.
+    /// Delivery before a second member holds the entry.
     SecondHolder,
     /// Repeats.
     HadBefore,
@@ -69,27 +69,27 @@ pub enum Law {
     ViewsUnbroken,
     /// One unstable view at a time.
     ViewsSettled,
-    /// What is kept.
+    /// Retained entries.
     Retains,
-    /// What waits to be ordered.
+    /// Readings that wait to be ordered.
     Windowed,
-    /// Who leaves.
+    /// Leaving peers.
     LeftClean,
-    /// How an epoch begins.
+    /// The start of an epoch.
     BestLog,
-    /// Own readings that are kept.
+    /// A publisher's retained readings.
     KeepsNoMore,
-    /// When a leader takes readings.
+    /// When a leader accepts readings.
     PressedRightly,
     /// Members that cannot keep up.
     SlowPutOut,
     /// What a publisher is told.
     PlaceTold,
-    /// In what order things are handed over.
+    /// The order of deliveries.
     NoSilentHole,
     /// Views of an absence.
     ViewsLived,
-    /// Everything at rest.
+    /// Every node at rest.
     LevelAtRest,
     /// Leaving a group that is whole.
     LetGo,
@@ -97,19 +97,19 @@ pub enum Law {
     LetInTruly,
     /// Removals.
     PutOutTruly,
-    /// Who takes whose place.
+    /// Replaced leaders.
     UnseatedTruly,
-    /// The end of a group that becomes part of another one.
+    /// The end of a group that merges into another one.
     DissolvedLevel,
-    /// Who leads each part.
+    /// A leader for each part.
     LedInTime,
     /// One leader for each part.
     OneInTime,
-    /// What is published where nothing happens.
+    /// Readings published while no fault happens.
     OrderedInTime,
 }
 
-/// All laws, in the order in which they are told.
+/// All laws, in the order of reports.
 pub const LAWS: [Law; 29] = [
     Law::TrulyStable,
     Law::SaysTruly,
@@ -179,8 +179,8 @@ impl Law {
         }
     }
 
-    /// The service level that histories show in part only, because they do not tell which links
-    /// work, and of which this law judges every case.
+    /// The service level that this law judges in every case. Histories show that level only in
+    /// part, because they do not tell which links work.
     #[must_use]
     pub fn covers(self) -> Option<&'static str> {
         match self {
@@ -191,7 +191,8 @@ impl Law {
         }
     }
 
-    /// What it says: where all laws say it, those that a history shows and those that none does.
+    /// Its statement, from the lists of all laws: those that a history shows and those that none
+    /// does.
     ///
     /// # Panics
     /// Never: a test asks each of them.
@@ -208,33 +209,33 @@ impl Law {
     }
 }
 
-/// Whether a process has a connection with whoever runs on a host.
+/// Whether a process has a connection with the process on a host.
 pub(crate) type Linked<'a> = dyn Fn(usize) -> bool + 'a;
 
-/// What the simulator knows.
+/// The simulator's knowledge.
 #[derive(Debug)]
 pub(crate) struct Truth {
     knobs: Knobs,
     holders: Holders,
     claims: Claims,
-    /// The last position of each epoch that a leader has found to be stable, rightly.
+    /// The last position of each epoch that a leader has rightly found to be stable.
     stable: BTreeMap<Epoch, Seq>,
-    /// What each process was given and has given away, by its number.
+    /// The inputs and deliveries of each process, by its number.
     sinks: Vec<Sinks>,
-    /// What was known of each process when it was looked at last.
+    /// The state of each process at the last look.
     known: Vec<Known>,
     seats: Vec<Seat>,
     parts: Parts,
-    /// Between whom words could pass.
+    /// Which hosts could exchange messages.
     pub(crate) links: Links,
     /// The process on each host.
     current: Vec<Option<usize>>,
-    /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from
-    /// then on.
+    /// Set once every fault is healed and the group is one: from then on no peer has a reason to be
+    /// blocked.
     is_healthy: bool,
-    /// When a group was last seen that has as many members as it takes.
+    /// When a group with its maximum of members was last seen.
     full_at: Option<Time>,
-    /// Set once the group, whole and at rest, is left by some of its members.
+    /// Set once some members leave the group, which is whole and at rest.
     is_farewell: bool,
     notes: Notes,
 }
@@ -259,7 +260,7 @@ impl Truth {
         }
     }
 
-    /// A process begins on a host.
+    /// A process starts on a host.
     pub(crate) fn begin(&mut self, host: usize, member: &Member) {
         let number = self.holders.begin(member);
         self.sinks.push(Sinks::default());
@@ -269,7 +270,7 @@ impl Truth {
         self.current[host] = Some(number);
     }
 
-    /// A node has handled something.
+    /// A node has handled an input.
     pub(crate) fn saw(
         &mut self,
         now: Time,
@@ -301,7 +302,7 @@ impl Truth {
         self.known[number].note(now, node, self.knobs.heartbeat_interval);
     }
 
-    /// A node says something to another.
+    /// A node sends a message to another.
     pub(crate) fn said(&mut self, now: Time, host: usize, node: &Node, message: &Message) {
         let (epoch, contiguous) = match message {
             Message::HeartbeatAck(ack) => (&ack.epoch, ack.contiguous),
@@ -354,7 +355,7 @@ impl Truth {
         self.is_farewell = true;
     }
 
-    /// What was found, and what was broken.
+    /// The counts and the breaches.
     pub(crate) fn into_findings(self) -> (Sheet, Vec<Breach>) {
         (self.notes.sheet, self.notes.breaches)
     }

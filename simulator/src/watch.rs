@@ -1,7 +1,7 @@
-//! Watching a simulation go by: what a trace, a script's transcript and the determinism guard have in
-//! common.
+//! Watching a simulation: the common interface of traces, script transcripts and the determinism
+//! guard.
 //!
-//! A watcher gets values, never text, so that a run nobody watches formats nothing.
+//! A watcher gets values, never text, so that a run without a watcher formats nothing.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use protocol::io::{Input, Output};
 use protocol::message::{Datagram, Message};
 use protocol::time::Time;
 
-/// Told of everything; each method does nothing unless it is written.
+/// Gets every event; each method has an empty default.
 pub trait Watch {
-    /// A node is about to handle something; `from` is who is behind it, where somebody is.
+    /// A node is about to handle an input; `from` is the peer that sent it, if any.
     fn input(&mut self, now: Time, who: &PeerId, from: Option<&PeerId>, input: &Input) {
         let _ = (now, who, from, input);
     }
 
-    /// A node has asked for something.
+    /// A node has produced an output.
     fn output(&mut self, now: Time, who: &PeerId, output: &Output) {
         let _ = (now, who, output);
     }
@@ -27,12 +27,12 @@ pub trait Watch {
         let _ = (now, who, to, message);
     }
 
-    /// A node has sent a datagram, to one address or to everybody.
+    /// A node has sent a datagram, to one address or as a broadcast.
     fn called(&mut self, now: Time, who: &PeerId, to: Option<&PeerId>, datagram: &Datagram) {
         let _ = (now, who, to, datagram);
     }
 
-    /// The hand behind the simulation has done something.
+    /// The simulation has executed an act of the plan.
     fn act(&mut self, now: Time, what: fmt::Arguments<'_>) {
         let _ = (now, what);
     }

@@ -1,15 +1,14 @@
-//! How the network behaves: delays, losses and repeats, every one of them a keyed draw.
+//! The weather of the network: delays, losses and repeats, each a keyed draw.
 //!
-//! A chance is a whole number, "one in n", and 0 means never. Spans are microseconds. Nothing here
-//! knows who talks to whom; that two peers cannot reach one another at all is the table's business
-//! (see `table`).
+//! A probability is a whole number, "one in n", and 0 means never. Spans are microseconds. The
+//! weather does not depend on the pair of peers; cuts between pairs are in `pairs`.
 
 use std::time::Duration;
 
 use protocol::draw::{draw, draw_below};
 use serde::{Deserialize, Serialize};
 
-/// One in that many; 0 is never.
+/// A probability of one in this number; 0 is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OneIn(pub u32);
@@ -28,24 +27,25 @@ impl OneIn {
     }
 }
 
-/// How the network behaves between peers that can reach one another.
+/// The behaviour of the network between peers that can reach one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weather {
-    /// The least delay of anything, in microseconds.
+    /// The least delay, in microseconds.
     pub delay_us: u32,
-    /// Up to that much more, in microseconds.
+    /// The greatest additional delay, in microseconds.
     pub spread_us: u32,
-    /// How often something takes the slow way.
+    /// How often a packet takes the slow path.
     pub slow: OneIn,
-    /// How slow the slow way is at most, in microseconds; short spans are likelier than long ones.
+    /// The greatest delay of the slow path, in microseconds; short delays are more likely than long
+    /// ones.
     pub slow_us: u32,
-    /// How often a datagram is lost, for each receiver on its own.
+    /// How often a datagram is lost, independently for each receiver.
     pub loss: OneIn,
     /// How often a datagram arrives twice.
     pub repeat: OneIn,
-    /// How often a datagram arrives with a byte changed (where bytes travel at all).
+    /// How often a datagram arrives with a changed byte (if links carry bytes).
     pub corruption: OneIn,
-    /// How often a frame arrives damaged, which ends its connection (where bytes travel at all).
+    /// How often a frame arrives damaged, which ends its connection (if links carry bytes).
     #[serde(default)]
     pub damage: OneIn,
 }
@@ -66,10 +66,10 @@ impl Weather {
         }
     }
 
-    /// How long the `counter`-th thing of a sender takes, and whether it took the slow way.
+    /// The delay of a sender's `counter`-th packet, and whether it took the slow path.
     pub(crate) fn delay(&self, seed: u64, counter: u64) -> (Duration, bool) {
-        // One draw serves the plain way; the high half spreads, so that the common case costs one
-        // mix.
+        // One draw serves the plain path; its high half is the spread, so that the common case
+        // costs one mix.
         let spread =
             (u128::from(draw(seed, "delay", counter)) * u128::from(self.spread_us + 1)) >> 64;
         let plain = u64::from(self.delay_us)

@@ -1,5 +1,5 @@
-//! Every word that somebody could say to a node at this moment, each with a name: made of what the
-//! node and the speaker know of each other.
+//! Every message that another peer could send to a node at this moment, each with a name, built
+//! from what the node and the speaker know of each other.
 
 use bytes::Bytes;
 use protocol::config::Guarantee;
@@ -16,7 +16,7 @@ use protocol::view::View;
 use super::Asked;
 
 impl Asked<'_> {
-    /// All the words, each with a name.
+    /// All messages, each with a name.
     pub(super) fn words(&self) -> Vec<(String, Message)> {
         let facts = Facts::of(self);
         let mut words = Vec::new();
@@ -34,22 +34,21 @@ impl Asked<'_> {
     }
 }
 
-/// What the words are made of.
+/// The values that messages are built from.
 struct Facts {
     me: Contact,
     speaker: Contact,
     third: Contact,
-    /// Epochs to name, each with its name: before, of and after the node's log, and the one it has
-    /// promised.
+    /// Named epochs: before, of and after the node's log, and the one it has promised.
     epochs: Vec<(&'static str, Epoch)>,
-    /// Questions to answer.
+    /// Request numbers to answer.
     asks: Vec<(&'static str, Option<u64>)>,
     own: Epoch,
     log_id: Epoch,
     end: Seq,
     stable: Seq,
     view: Option<View>,
-    /// The last number of the speaker's in the node's log, and of the node's own.
+    /// The last number of the speaker's readings in the node's log, and of the node's own.
     speaker_oseq: Oseq,
     own_oseq: Oseq,
     beat: u64,
@@ -107,14 +106,14 @@ impl Facts {
         }
     }
 
-    /// Everything with an epoch.
+    /// All messages with an epoch.
     fn in_epochs(&self, words: &mut Words, what: &str, message: impl Fn(&Epoch) -> Message) {
         words.extend(
             self.epochs.iter().map(|(name, epoch)| (format!("{what}{name}"), message(epoch))),
         );
     }
 
-    /// Everything that answers.
+    /// All messages that answer a request.
     fn as_answers(&self, words: &mut Words, what: &str, message: impl Fn(Option<u64>) -> Message) {
         words.extend(self.asks.iter().map(|(name, ask)| (format!("{what}{name}"), message(*ask))));
     }
@@ -230,7 +229,7 @@ impl Facts {
         }
     }
 
-    /// What somebody holds who is asked to follow a claim.
+    /// The log summaries of peers that are asked to follow a claim.
     fn say_histories(&self, words: &mut Words) {
         let newest = &self.epochs[self.epochs.len() - 1].1;
         for (what, epoch, contiguous) in [
@@ -247,7 +246,7 @@ impl Facts {
         }
     }
 
-    /// How a claim, or a whole reign, ends.
+    /// The ends of a claim or of a whole reign.
     fn say_finals(&self, words: &mut Words) {
         for (what, leader, list) in [
             ("with you", &self.speaker, vec![&self.speaker, &self.me]),
@@ -326,7 +325,7 @@ impl Facts {
         }
     }
 
-    /// Questions for what is missing, and what there is instead.
+    /// Requests for missing entries, and the answers.
     fn say_holes(&self, words: &mut Words) {
         for (what, from, to) in
             [("all", Seq(1), self.end), ("the next", self.end.next(), self.end.next())]
@@ -440,7 +439,7 @@ impl Facts {
     }
 }
 
-/// A history in which everything is of one epoch.
+/// A history with a single epoch.
 fn lineage(epoch: &Epoch) -> Vec<EpochStart> {
     if epoch.is_none() { vec![] } else { vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }] }
 }

@@ -1,9 +1,8 @@
-//! After the quiet: some members leave a group that is whole and at rest, and owe the others
-//! nothing any more.
+//! After the quiet phase, some members leave a group that is whole and at rest.
 //!
-//! In the chaos a leave may fail for many reasons. Here there is none, so everything that leaving
-//! promises is asked for. Only the laws judge it: the histories end with the quiet, which nothing
-//! is to disturb.
+//! During the chaos a leave may fail for many reasons. Here there is none, so every promise about
+//! leaving is demanded. Only the laws judge it: the histories end with the quiet phase, which must
+//! stay undisturbed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and
+//! After the chaos: the core is healed, the peers outside of it are cut off or killed for good, and
 //! the core owes progress.
 
 use std::collections::BTreeSet;
@@ -17,34 +17,34 @@ use crate::truth::returned_within;
 use crate::watch::Watch;
 use crate::weather::OneIn;
 
-/// How a run ended, as far as progress goes.
+/// The result of a run, as far as progress goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// One leader, one view of all who live, and everything published delivered everywhere.
+    /// One leader, one view of all live peers, and every published reading delivered everywhere.
     Settled,
     /// The group did not become one within the bound.
     Divided {
         /// The bound.
         within: Duration,
-        /// Where each peer stood at its end.
+        /// The status of each peer at the end.
         stands: Vec<Status>,
     },
-    /// It became one, but what was published after that was not delivered everywhere within the
+    /// It became one, but readings published after that were not delivered everywhere within the
     /// bound.
     Undelivered {
         /// The bound.
         within: Duration,
-        /// Where each peer stood at its end.
+        /// The status of each peer at the end.
         stands: Vec<Status>,
     },
-    /// It did not become or stay one, and could not: what is left of it is no quorum (mode
+    /// It did not become or stay one, and could not: the remaining peers are no quorum (mode
     /// `primary`).
     Hopeless,
 }
 
 impl<W: Watch> Director<'_, W> {
-    /// Ends every fault: what was cut is whole, who was stopped goes on, and of the dead in the
-    /// core all or none come back. Whoever is outside of the core dies, or is cut off, for good.
+    /// Ends every fault: cuts are mended, paused processes resume, and of the dead core peers all
+    /// or none restart. Every peer outside of the core dies or is cut off for good.
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.simulation.end_active_faults();
@@ -92,8 +92,7 @@ impl<W: Watch> Director<'_, W> {
 
     fn revive_all(&mut self) {
         for peer in self.core() {
-            // A twin has had its say; two living holders of one name are no group that could
-            // settle.
+            // A twin stays dead; two live holders of one name are no group that could settle.
             if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name)
             {
                 let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 {
@@ -106,7 +105,8 @@ impl<W: Watch> Director<'_, W> {
         }
     }
 
-    /// After the healing: the group becomes one, then everything published reaches everybody.
+    /// After the healing: the group becomes one, then every published reading reaches every core
+    /// peer.
     pub(super) fn await_progress(&mut self) -> Progress {
         let within = self.bound();
         if !self.await_that(within, Self::is_one) {
@@ -118,9 +118,9 @@ impl<W: Watch> Director<'_, W> {
             let (payload, guarantee) = self.reading(16, OneIn(0));
             self.simulation.publish(peer, payload, guarantee);
         }
-        // What was under way when the last links were cut may change the group once more: somebody
-        // outside may be let in, or say yes to a merge. Were it one too many to lose, nothing more
-        // could be asked for.
+        // Messages in flight when the last links were cut may change the group once more: a peer
+        // outside may be admitted, or accept a merge. If the group could not lose that peer,
+        // progress could not be demanded.
         let calm = self.stays_one(within);
         if calm != Some(true) && (calm.is_none() || self.stays_one(within) != Some(true)) {
             let (stands, is_one) = (self.stands(), self.is_one());
@@ -135,19 +135,19 @@ impl<W: Watch> Director<'_, W> {
         Progress::Settled
     }
 
-    /// Waits until the group is one and has delivered everything, and for a while longer: whether
-    /// it is one still. Nothing when it does not come to that within the bound.
+    /// Waits until the group is one and has delivered everything, and then for a while longer;
+    /// returns whether it still is one. None if it does not get there within the bound.
     fn stays_one(&mut self, within: Duration) -> Option<bool> {
         if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
             return None;
         }
-        // Calm has to last: two more time-outs, in which anything late shows itself, and at least
-        // half as long as it took to come, so that the last third of the whole has nothing to do
-        // with what was before.
+        // Calm has to last: two more time-outs, in which late effects appear, and at least half as
+        // long as it took to come, so that the last third of the whole window is unaffected by
+        // earlier events.
         let took = self.simulation.now().since(Time::from_micros(self.plan.chaos_us));
         let rest = self.simulation.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
-        // Somebody outside may be let in or put out at that very moment: what is under way arrives
+        // A peer outside may be admitted or removed at that very moment: messages in flight arrive
         // first.
         let moment = self.plan.knobs.heartbeat_interval / 7;
         for _ in 0..MOMENTS {
@@ -171,8 +171,8 @@ impl<W: Watch> Director<'_, W> {
             }
             let next = self.simulation.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
-            // Those who were leaving when the chaos ended may have been the last, or those by whom
-            // the others hear of each other.
+            // Peers that were leaving when the chaos ended may have been the last, or the ones
+            // through which the others discover each other.
             if self.is_deserted() || !self.plan.hearing.is_whole() {
                 self.revive_all();
             }
@@ -180,12 +180,12 @@ impl<W: Watch> Director<'_, W> {
         true
     }
 
-    /// How long the group may take: one return for each part that it has fallen into, and one more
-    /// for what happened just before the healing.
+    /// How long the group may take: one return for each part that it has split into, and one more
+    /// for the last events before the healing.
     fn bound(&self) -> Duration {
         let knobs = &self.plan.knobs;
         let stands = self.stands();
-        // Whoever follows nobody is a part of its own.
+        // A peer that follows no leader is a part of its own.
         let leaders: BTreeSet<&PeerId> =
             stands.iter().filter_map(|status| status.leader.as_ref()).collect();
         let alone = stands.iter().filter(|status| status.leader.is_none()).count();
@@ -200,13 +200,13 @@ impl<W: Watch> Director<'_, W> {
         self.living().into_iter().filter_map(|peer| self.simulation.status(peer)).collect()
     }
 
-    /// Whether the mode lets what is left of the core go on, by what they hold.
+    /// Whether the mode permits the remaining core to continue, by the logs that it holds.
     fn is_hopeful(&self) -> bool {
         self.simulation.may_go_on(&self.living())
     }
 
-    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to
-    /// go, or to take over.
+    /// One leader, followed by all live peers, in one view of exactly them; and no peer is about to
+    /// leave or to take over.
     fn is_one(&self) -> bool {
         let stands = self.stands();
         let Some(first) = stands.first() else { return false };
@@ -229,7 +229,7 @@ impl<W: Watch> Director<'_, W> {
             })
     }
 
-    /// Everything published stands in the log and was handed over everywhere.
+    /// Every published reading is in the log and was delivered everywhere.
     fn is_drained(&self) -> bool {
         let stands = self.stands();
         stands.iter().all(|status| {
@@ -238,19 +238,18 @@ impl<W: Watch> Director<'_, W> {
     }
 }
 
-/// How long a leader dials nobody that it has dialled in vain.
+/// How long a leader does not dial an address that it has dialled in vain.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// How much longer each return takes where hearing is not the same both ways (`docs/GUARANTEES.md`
-/// says the same).
+/// How much longer each return takes if hearing is asymmetric (`docs/GUARANTEES.md` says the same).
 fn heard_one_way(knobs: &Knobs) -> Duration {
-    // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial
-    // either, it has to wait for the next try.
+    // A leader forgets an address that it has dialled in vain; if that peer hears no one or cannot
+    // dial either, it has to wait for the next try.
     FORGOTTEN + 8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval)
 }
 
 /// The longest pause between two announcements of a joining peer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
-/// For how many sevenths of a heartbeat what is under way in the end is waited for, at most.
+/// For how many sevenths of a heartbeat messages in flight at the end are waited for, at most.
 const MOMENTS: u32 = 14;

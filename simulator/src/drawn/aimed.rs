@@ -1,10 +1,10 @@
-//! Drawing faults that are aimed: each waits for the instant that matters and strikes then.
+//! Draws aimed faults: each waits for the instant that matters and strikes then.
 //!
-//! Most of what a protocol says about an instant, such as a claimant that sleeps between its
-//! question and the answers, is over within microseconds, and a fault at a drawn time meets it once
-//! in a million. These wait for a message or a phase, let drawn many of them pass, and come a drawn
-//! moment later. Several strikes belong together where one alone changes nothing: readings that are
-//! published in the middle of a claim, and the leave of their publisher right behind them.
+//! Most of a protocol's critical instants, such as a claimant that sleeps between its question and
+//! the answers, last only microseconds, and a fault at a random time hits one in a million. Aimed
+//! faults wait for a message or a phase, let a drawn number of them pass, and strike a drawn moment
+//! later. Several strikes belong together if one alone has no effect: readings published in the
+//! middle of a claim, and the leave of their publisher right after them.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -15,7 +15,7 @@ use crate::marks::WORDS;
 use crate::plan::{Act, Back, Timed, Who};
 
 impl Dice {
-    /// The aimed strikes of a seed, which has them or not.
+    /// The aimed strikes of a seed, if it has any.
     pub(super) fn aimed(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         if size < 2 || !self.one_in("aimed", 0, 3) {
             return vec![];
@@ -40,8 +40,8 @@ impl Dice {
         }
     }
 
-    /// Whoever asks, claims or announces sleeps at once, for about as long as the others wait for
-    /// it, or its clock jumps.
+    /// A peer that asks, claims or announces is paused at once, for about as long as the others
+    /// wait for it, or its clock jumps.
     fn oversleep(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let verb = self.pick(
             "sleeps at",
@@ -65,7 +65,7 @@ impl Dice {
         vec![self.said(n, verb, at_us, unit, act)]
     }
 
-    /// Many short pauses, now of this one and now of that one, and clocks that jump a little.
+    /// Many short pauses of changing peers, and clocks that jump a little.
     fn stumble(&self, n: u64, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let stumbles = 4 + self.below("stumbles", n, 12);
         let jumps = self.one_in("stumbles by clock", n, 3);
@@ -87,8 +87,8 @@ impl Dice {
         (0..stumbles).map(each).collect()
     }
 
-    /// The connections of whoever says something die with it, one way or both, also those that are
-    /// being made; and so do those on which it says that again.
+    /// A peer's connections break at a message, one way or both ways, including those being
+    /// established; and so do the connections on which it repeats the message.
     fn die_without_a_word(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let verb = self.pick("dies at", n, &WORDS);
         let times = 1 + self.below("dies so often", n, 4);
@@ -103,7 +103,7 @@ impl Dice {
             .collect()
     }
 
-    /// Somebody leaves in the middle of a claim, an admission or a hand-over, and has just
+    /// A peer leaves in the middle of a claim, an admission or a hand-over, right after it has
     /// published something.
     fn leave_in_the_middle(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let act = Act::Leave { who: Who::It, back: self.back(n, unit) };
@@ -131,8 +131,7 @@ impl Dice {
         vec![self.published_before(n, &leave), leave]
     }
 
-    /// Somebody leaves with readings on their way, and at its `LEAVE` something happens to it or to
-    /// its leader.
+    /// A peer leaves with readings in flight, and at its `LEAVE` a fault hits it or its leader.
     fn trouble_for_a_leaver(&self, n: u64, at_us: u64, size: usize, unit: u64) -> Vec<Timed> {
         let leaver = self.who("troubled leaver", n, size, false);
         let span_us = unit / 8 * (1 + self.below("trouble for", n, 16));
@@ -169,7 +168,7 @@ impl Dice {
         ]
     }
 
-    /// What somebody has said arrives after it was killed, and has come back.
+    /// A peer's messages arrive after it was killed and restarted.
     fn ghost(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let verb = self.pick(
             "last words",
@@ -200,8 +199,8 @@ impl Dice {
         vec![stall, Timed { act: Act::Kill { who: Who::It, back }, ..kill }]
     }
 
-    /// The group falls apart and comes together again, and whoever goes over to the other one
-    /// leaves at that moment.
+    /// The group splits and merges again, and at that moment a peer that moves to the other part
+    /// leaves.
     fn merge_and_leave(&self, n: u64, at_us: u64, size: usize, unit: u64) -> Vec<Timed> {
         let side = (0..size)
             .filter(|&host| self.one_in("merging side", n << 8 | host as u64, 2))
@@ -250,9 +249,9 @@ impl Dice {
         (0..6).map(publish).chain([stall, kill]).collect()
     }
 
-    /// A member publishes and does not hear the leader any more; the leader numbers its readings.
-    /// More is published than is retained before the member is back. It gets only a snapshot of the
-    /// part of the log in which its readings stand.
+    /// A member publishes and no longer receives messages of the leader; the leader numbers its
+    /// readings. More is published than is retained before the member is back. It receives only a
+    /// snapshot of the part of the log with its readings.
     fn numbered_unheard(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let other = self.pick("is numbered unheard", n, &[Who::Successor, Who::Lowest]);
         let span_us = unit * 2 + self.below("unheard for", n, unit * 2);
@@ -268,7 +267,7 @@ impl Dice {
         [cut, own].into_iter().chain(others).collect()
     }
 
-    /// Somebody publishes in the middle of something.
+    /// A peer publishes in the middle of some phase.
     fn publish_in_the_middle(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let each = |nth: u64| {
             let key = n + nth;
@@ -285,7 +284,7 @@ impl Dice {
         (0..4).map(each).collect()
     }
 
-    /// At a word, after drawn many of its kind and a drawn moment later.
+    /// At a message, after a drawn number of its kind and a drawn moment later.
     fn said(&self, n: u64, verb: &str, at_us: u64, unit: u64, act: Act) -> Timed {
         let later_us = self.later(n, unit);
         Timed {
@@ -319,8 +318,8 @@ impl Dice {
     }
 }
 
-/// The first key of these draws, away from those of other faults.
+/// The first key of these draws, disjoint from those of other faults.
 const AIMED: u64 = 10_000;
 
-/// How many pass first, mostly none.
+/// How many are let pass first, mostly none.
 const PAST: [u32; 7] = [0, 0, 0, 1, 2, 5, 20];

@@ -1,4 +1,4 @@
-//! The dice of one seed: keyed draws, so that taking one away moves no other.
+//! The dice of one seed: keyed draws, so that removing one draw changes no other.
 
 use protocol::draw::draw_below;
 
@@ -26,7 +26,7 @@ impl Dice {
         usize::try_from(self.below(purpose, counter, hosts as u64)).expect("below a count of hosts")
     }
 
-    /// Whom a fault hits; `it` is there for one that waits for somebody.
+    /// The target of a fault; `it` is available to a fault that waits for a peer's activity.
     pub(super) fn who(&self, purpose: &str, counter: u64, hosts: usize, it: bool) -> Who {
         if it && !self.one_in("somebody else", counter, 3) && purpose != "other" {
             return Who::It;

@@ -8,7 +8,7 @@ use crate::plan::{Act, Back, Timed, Who};
 use promises::shape::{Over, Shape};
 
 impl Dice {
-    /// First which kinds there are, then how many, then each.
+    /// First the kinds of faults, then how many, then each fault.
     pub(super) fn faults(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         if self.one_in("no faults", 0, 100) {
             return vec![];
@@ -25,7 +25,7 @@ impl Dice {
                 let when = (waiting && self.one_in("waits", n, 2))
                     .then(|| self.pick("waits for", n, &MOMENTS));
                 let at_us = first + self.below("at", n, chaos_us - first);
-                // Who waits for something should have some time left to see it.
+                // A fault that waits for something needs time to see it.
                 let at_us = if when.is_some() { at_us / 2 } else { at_us };
                 Timed {
                     when,
@@ -36,10 +36,10 @@ impl Dice {
                 }
             })
             .collect();
-        // A group that never loses its leader tests little; nearly every seed takes it away at
-        // least once.
+        // A group that never loses its leader tests little; nearly every seed removes it at least
+        // once.
         if !self.one_in("leader stays", 0, 100) {
-            // Late enough for there to be one.
+            // Late enough for a leader to exist.
             let at_us = chaos_us / 3 + self.below("behead", 0, chaos_us - chaos_us / 3);
             let act = if kinds.contains(&PAUSE) && self.one_in("behead by pause", 0, 2) {
                 Act::Pause {
@@ -58,7 +58,7 @@ impl Dice {
             faults.extend(self.swizzle(size, unit, chaos_us));
         }
         if self.one_in("cut until the end", 0, 12) {
-            // Long enough for a kernel to send again only after a long pause when it is over.
+            // Long enough for a kernel to pause for long before the retransmission after its end.
             let (at_us, shape) = (
                 chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4),
                 self.shape(4_000, size, false),
@@ -78,8 +78,7 @@ impl Dice {
         faults
     }
 
-    /// Who hears whom, and who can dial whom, is now this and now that, for longer than anybody
-    /// waits.
+    /// Hearing and dialling between pairs change again and again, for longer than any peer waits.
     fn changing_hearing(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let each = |n: u64| {
             let over = self.pick(
@@ -95,9 +94,9 @@ impl Dice {
         (7_000..7_002 + self.below("hearing changes so often", 0, 5)).map(each).collect()
     }
 
-    /// The group falls apart, and at the moment at which it could become one again it falls apart
-    /// along another line; a peer may be killed at each of these moments and come back at once, on
-    /// another side than before.
+    /// The group splits, and at the moment at which it could merge again it splits along another
+    /// line; a peer may be killed at each of these moments and restart at once, on another side
+    /// than before.
     fn splits(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let mut at_us = chaos_us / 5 + self.below("split at", 0, chaos_us / 4);
         let mut faults = vec![];
@@ -122,8 +121,7 @@ impl Dice {
         faults
     }
 
-    /// The same thing happens to everybody within moments: a power cut, a roll-out, a machine that
-    /// is suspended.
+    /// The same fault hits every peer within moments: a power cut, a roll-out, a suspended machine.
     fn all_together(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let at_us = chaos_us / 3 + self.below("together at", 0, chaos_us / 2);
         let within = self.pick("together within", 0, &[1, 1, 20_000, unit / 2]);
@@ -148,7 +146,7 @@ impl Dice {
             .collect()
     }
 
-    /// Some are cut off one by one, and come back in another order.
+    /// Some peers are cut off one by one, and return in another order.
     fn swizzle(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let from = chaos_us / 4 + self.below("swizzle at", 0, chaos_us / 3);
         let (parting, mending) =
@@ -273,7 +271,7 @@ impl Dice {
     }
 }
 
-/// What a fault may wait for: what is over too soon to be met by chance.
+/// The phases that a fault may wait for: too short to be hit by chance.
 const MOMENTS: [Activity; 8] = [
     Activity::Joining,
     Activity::Asking,
@@ -285,7 +283,7 @@ const MOMENTS: [Activity; 8] = [
     Activity::Building,
 ];
 
-/// Mostly everything is cut.
+/// Mostly all traffic is cut.
 const OVER: [Over; 11] = [
     Over::All,
     Over::All,
@@ -300,7 +298,7 @@ const OVER: [Over; 11] = [
     Over::Resets,
 ];
 
-/// What may be lost alone.
+/// The kinds of messages that may be lost alone.
 const VERBS: [&str; 20] = [
     "NEW_PEER_REQUEST",
     "ADDED TO NETWORK",

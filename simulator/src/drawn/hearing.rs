@@ -1,11 +1,10 @@
-//! Drawing who hears whom: mostly everybody hears everybody; some seeds get a network that is not
-//! the same both ways.
+//! Draws which peers hear which: mostly all hear all; some seeds get an asymmetric network.
 
 use super::dice::Dice;
 use crate::hearing::Hearing;
 
 impl Dice {
-    /// A network for that many hosts on which a group is owed all the same.
+    /// A network for this many hosts on which a group is still demanded.
     pub(super) fn hearing(&self, size: usize) -> Hearing {
         if size < 2 || !self.one_in("one-way hearing", 0, 4) {
             return Hearing::default();
@@ -20,7 +19,7 @@ impl Dice {
             _ => self.at_random(size, &mut hearing),
         }
         if self.one_in("one-way dials", 0, 3) {
-            // Of each pair that is hit one side can dial.
+            // Of each affected pair one side can dial.
             for (one, other) in pairs(size).filter(|(one, other)| one < other) {
                 let key = key(one, other);
                 if self.one_in("one-way dial", key, 3)
@@ -35,7 +34,7 @@ impl Dice {
             }
         }
         let hosts: Vec<usize> = (0..size).collect();
-        // More seeds, then fewer obstacles, until a group is owed.
+        // More seeds, then fewer obstacles, until a group is demanded.
         for n in 0.. {
             if hearing.connects(&hosts) {
                 break;
@@ -55,14 +54,14 @@ impl Dice {
         hearing
     }
 
-    /// No broadcast, and one peer is the seed of all others.
+    /// No broadcast, and one peer is the seed address of all others.
     fn one_seed(&self, size: usize, hearing: &mut Hearing) {
         hearing.no_broadcast = pairs(size).collect();
         let seed = self.host("the seed", 0, size);
         hearing.seeds = (0..size).filter(|&host| host != seed).map(|host| (host, seed)).collect();
     }
 
-    /// Two subnets, and one peer of one of them has a seed in the other.
+    /// Two subnets, and one peer of one of them has a seed address in the other.
     fn two_subnets(&self, size: usize, hearing: &mut Hearing) {
         let other = |host: usize| self.one_in("in the other subnet", host as u64, 2);
         hearing.no_broadcast = pairs(size).filter(|&(one, two)| other(one) != other(two)).collect();
@@ -73,7 +72,7 @@ impl Dice {
         }
     }
 
-    /// Some hosts let no broadcast in, or no datagram at all.
+    /// Some hosts accept no broadcast, or no datagram at all.
     fn firewalls(&self, size: usize, hearing: &mut Hearing, unicast_passes: bool) {
         let walled: Vec<usize> =
             (0..size).filter(|&host| self.one_in("walled", host as u64, 2)).collect();
@@ -83,7 +82,7 @@ impl Dice {
         }
     }
 
-    /// One host lets in only what it has asked for: answers of its seeds, and its own connections.
+    /// One host accepts only answers: from its seed addresses, and on its own connections.
     fn closed(&self, size: usize, hearing: &mut Hearing) {
         let closed = self.host("closed", 0, size);
         let others = || (0..size).filter(|&host| host != closed);

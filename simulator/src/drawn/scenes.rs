@@ -1,5 +1,5 @@
-//! Whole scenes: what takes a certain group, a certain start and certain faults together, so that
-//! drawing each by itself would hardly ever bring it about.
+//! Whole scenes: a group, a start and faults that belong together, because independent draws would
+//! hardly ever produce them.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -10,7 +10,7 @@ use super::dice::Dice;
 use crate::plan::{Act, Back, Fate, Outside, Plan, Start, Timed, Who};
 
 impl Dice {
-    /// Sets a scene in some seeds, where everybody hears everybody.
+    /// Sets a scene in some seeds, on a symmetric network.
     pub(super) fn scene(&self, plan: &mut Plan, unit: u64) {
         if plan.peers.len() < 3 || !plan.hearing.is_whole() || !self.one_in("scene", 0, 6) {
             return;
@@ -37,7 +37,7 @@ impl Dice {
         let at_us = plan.chaos_us / 2 + self.below("exodus at", 0, plan.chaos_us / 4);
         let (first, many) = (self.host("first to leave", 0, size), size / 2 + 1);
         if plan.hearing.is_whole() && self.one_in("exodus of a quorum", 0, 2) {
-            // Those who go hear that they may, and what they say to that comes too late.
+            // The leavers receive the permission, and their answers come too late.
             found_by_all(plan);
             let leavers = (0..many).map(|n| (first + n) % size);
             let pairs = leavers
@@ -69,7 +69,7 @@ impl Dice {
         plan.faults.sort_by_key(|fault| fault.at_us);
     }
 
-    /// One peer more than the group takes; when the chaos ends, one has to be gone.
+    /// One peer more than the group admits; when the chaos ends, one has to be gone.
     fn full_group(&self, plan: &mut Plan) {
         let most = plan.peers.len() - 1;
         if plan.knobs.bootstrap.len() > most {
@@ -82,8 +82,8 @@ impl Dice {
         }];
     }
 
-    /// Newcomers ask all together, and are gone at the word that lets them in, or right before:
-    /// none of them ever says that it has what was sent to it.
+    /// Newcomers ask all together, and are gone at the message that admits them, or right before:
+    /// none of them ever acknowledges what was sent to it.
     fn crowd(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let old = 1 + self.host("how many old", 0, size - 2);
@@ -126,8 +126,8 @@ impl Dice {
         }
     }
 
-    /// Two are away, one longer than the other; all that the longer one has missed is soon with the
-    /// other one only, which has come back, and leads when that one comes.
+    /// Two members are away, one longer than the other. Soon only the other one holds what the
+    /// longer-absent one has missed; it has returned, and leads when the longer-absent one returns.
     fn returns(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let (first, second) = (self.host("away longer", 0, size), self.host("away", 0, size - 1));
@@ -164,8 +164,8 @@ impl Dice {
         }
     }
 
-    /// As many die at once as may, the leader among them, so that what is left is exactly a quorum;
-    /// and then one more dies for each that has come back.
+    /// As many members as permitted die at once, the leader among them, so that the rest is exactly
+    /// a quorum; then one more dies for each that has returned.
     fn deaths(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let many = (size - 1) / 2;
@@ -200,9 +200,9 @@ impl Dice {
         }
     }
 
-    /// One peer hears the last words of its leader, which no other peer hears, and sleeps. Another
-    /// peer promises the next leader its epoch, and never gets the cut. When the next leader is
-    /// gone, the second peer chooses between a longer log and a later one.
+    /// One peer receives the last messages of its leader, which no other peer receives, and is
+    /// paused. Another peer promises the next leader its epoch, and never gets the cut. When the
+    /// next leader is gone, the second peer chooses between a longer log and a later one.
     fn lonely_tail(&self, plan: &mut Plan, unit: u64) {
         grow_to(plan, 5);
         let size = plan.peers.len();
@@ -246,9 +246,9 @@ impl Dice {
         ]);
     }
 
-    /// A new leader's cut is held up, and comes again on another connection; its reader goes on
-    /// with it until that leader has no quorum any more and says so, and then the held-up one
-    /// comes.
+    /// A new leader's cut is delayed, and comes again on another connection; its reader continues
+    /// with it until that leader has no quorum any more and says so, and then the delayed cut
+    /// arrives.
     fn held_up_cut(&self, plan: &mut Plan, unit: u64) {
         grow_to(plan, 6);
         found_by_all(plan);
@@ -273,8 +273,8 @@ impl Dice {
         }));
     }
 
-    /// What somebody has acknowledged comes when it is dead, and when its next life is in the group
-    /// and has acknowledged nothing.
+    /// A peer's acknowledgement arrives when it is dead, and its next life is in the group and has
+    /// acknowledged nothing.
     fn ghostly_word(&self, plan: &mut Plan, unit: u64) {
         plan.peers.iter_mut().for_each(|peer| peer.at_us = peer.at_us.min(plan.chaos_us / 8));
         let ghost = Who::Peer(self.host("ghostly word of", 0, plan.peers.len()));
@@ -293,8 +293,8 @@ impl Dice {
         ]);
     }
 
-    /// The founders have taken up the cut of the first leader, and it is out of reach before it
-    /// tells them its view.
+    /// The founders have adopted the cut of the first leader, and it is out of reach before it
+    /// sends them its view.
     fn cut_without_a_view(&self, plan: &mut Plan, unit: u64) {
         if !self.one_in("cut without a view in any mode", 0, 4) {
             found_by_all(plan);
@@ -310,7 +310,7 @@ impl Dice {
     }
 }
 
-/// So many peers at least.
+/// At least this many peers.
 fn grow_to(plan: &mut Plan, least: usize) {
     while plan.peers.len() < least {
         let name = format!("p{}", plan.peers.len() + 1);
@@ -318,12 +318,12 @@ fn grow_to(plan: &mut Plan, least: usize) {
     }
 }
 
-/// Mode `primary`: the group is founded by all.
+/// Mode `primary`: all peers found the group.
 fn found_by_all(plan: &mut Plan) {
     found_by(plan, plan.peers.len());
 }
 
-/// Mode `primary`: the group is founded by that many.
+/// Mode `primary`: this many peers found the group.
 fn found_by(plan: &mut Plan, many: usize) {
     plan.knobs.mode = Mode::Primary;
     let founders = plan.peers[..many].iter();

@@ -1,9 +1,9 @@
-//! Taking things out of a plan without breaking the rest of it.
+//! Removes parts of a plan without breaking the rest of it.
 
 use crate::plan::{Act, Fate, Plan, Who};
 use promises::shape::Shape;
 
-/// The plan without a peer, and without everything that speaks of it; the others move up.
+/// The plan without a peer, and without every reference to it; the numbers of later peers move up.
 pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
     let mut plan = plan.clone();
     let name = plan.peers.remove(gone).name;
@@ -13,7 +13,7 @@ pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
     let moved = |peer: usize| (peer != gone).then(|| peer - usize::from(peer > gone));
     plan.loads.retain_mut(|load| renumber(&mut load.peer, moved));
     if let Some(member) = plan.lies.as_mut().and_then(|lies| lies.member.as_mut()) {
-        // The liar stays, or nothing would be left to find.
+        // The liar stays, or there would be no failure to find.
         *member = moved(*member).unwrap_or(0);
     }
     plan.lost.retain_mut(|lost| renumber(&mut lost.from, moved));
@@ -42,7 +42,7 @@ fn renumber_who(who: &mut Who, moved: impl Fn(usize) -> Option<usize>) -> bool {
     if let Who::Peer(peer) = who { renumber(peer, moved) } else { true }
 }
 
-/// Whom an act names.
+/// The targets of an act.
 fn named(act: &mut Act) -> Vec<&mut Who> {
     match act {
         Act::Kill { who, .. }
@@ -70,7 +70,7 @@ fn named(act: &mut Act) -> Vec<&mut Who> {
     }
 }
 
-/// Whether anything is left of the act's shape.
+/// Renumbers the peers of the act's shape; whether any are left.
 fn reshape(act: &mut Act, moved: impl Fn(usize) -> Option<usize>) -> bool {
     let Act::Cut { shape, .. } = act else { return true };
     match shape {
@@ -95,7 +95,7 @@ fn reshape(act: &mut Act, moved: impl Fn(usize) -> Option<usize>) -> bool {
     }
 }
 
-/// How long an act lasts, where it does.
+/// How long an act lasts, if it does.
 pub(super) fn span(act: &mut Act) -> Option<&mut u64> {
     match act {
         Act::Pause { span_us, .. }
@@ -128,7 +128,7 @@ pub(super) fn times(plan: &mut Plan) -> Vec<&mut u64> {
     times
 }
 
-/// Rounds a time up; none becomes zero that was not.
+/// Rounds a time up; a time above zero never becomes zero.
 pub(super) fn snap(time: &mut u64, grid: u64) {
     *time = time.div_ceil(grid) * grid;
 }

@@ -1,4 +1,4 @@
-//! What is wrong for a while: it begins, is recorded, and ends when its time is over or when
+//! Faults with a duration: a fault begins, is recorded, and ends when its time is over or when
 //! everything is healed.
 
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::marks::Class;
 use crate::truth::Wrong;
 use crate::watch::Watch;
 
-/// What is wrong.
+/// A fault in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ActiveFault {
-    /// Connections stand still in one direction.
+    /// Connections stall in one direction.
     Stall,
     /// Connections drip in one direction.
     Drip,
     /// These ends have not been told that their connections are broken.
     HalfOpen(Vec<(usize, Side)>),
-    /// These connections have been forgotten on the way. They stay so until they are closed.
+    /// A middlebox has forgotten these connections. They stay so until they are closed.
     Forget(Vec<usize>),
     /// Messages are lost (see [`Filter`]).
     Lose,
@@ -35,7 +35,7 @@ pub(super) enum ActiveFault {
     Slow(usize),
 }
 
-/// Which messages are lost next.
+/// The messages that are lost next.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     fault: u64,
@@ -46,8 +46,8 @@ pub(super) struct Filter {
 }
 
 impl<W: Watch> Simulation<W> {
-    /// What is sent from one peer to another over connections that stand arrives no sooner than
-    /// after `span`, then all at once.
+    /// Data from one peer to another over established connections arrives after `span` at the
+    /// earliest, then all at once.
     pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
         self.watch
             .act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
@@ -55,17 +55,18 @@ impl<W: Watch> Simulation<W> {
         self.hold_back(from, to, self.now + span);
     }
 
-    /// What is sent from one peer to another over connections that stand arrives one piece after
-    /// each `gap`.
+    /// Data from one peer to another over established connections arrives one piece after each
+    /// `gap`.
     pub fn drip(&mut self, from: usize, to: usize, gap: Duration, span: Duration) {
         self.watch
             .act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
-        // What drips in too fast waits: at worst for as long as it drips.
+        // Data that arrives faster waits: at worst for as long as the dripping lasts.
         self.begin_link_fault(ActiveFault::Drip, Class::Drip, (from, to), span);
         self.slow_down(from, to, gap);
     }
 
-    /// Every connection between two peers breaks; `knows` is told, and `other` is not for a while.
+    /// Every connection between two peers breaks; `knows` is told at once, and `other` is not for a
+    /// while.
     pub fn half_open(&mut self, knows: usize, other: usize, span: Duration) {
         self.watch.act(
             self.now,
@@ -75,8 +76,8 @@ impl<W: Watch> Simulation<W> {
         for connection in self.between(knows, other) {
             let side = usize::from(self.connections[connection].ends[1].host == other);
             let at = self.now + self.delay(connection, side);
-            // What the other end writes is what this end reads: it learns, and the other one writes
-            // into the void.
+            // This end reads what the other end writes: it learns of the break, and the data that
+            // the other end writes is lost.
             let lost = self.connections[connection].streams[side].break_off(Down::Reset, at, 0);
             self.tally.lost += lost + self.connections[connection].streams[1 - side].vanish();
             self.schedule_flow(connection, side);
@@ -85,9 +86,9 @@ impl<W: Watch> Simulation<W> {
         self.begin_link_fault(ActiveFault::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
     }
 
-    /// Something on the way forgets the connections that stand between a peer and these others, as
-    /// a firewall that restarts does: nothing passes on them any more, in the direction of the
-    /// first of each pair to the second, nobody is told, and new ones work.
+    /// A middlebox forgets the established connections between a peer and these others, as a
+    /// restarting firewall does: nothing passes on them any more in the direction from the first of
+    /// each pair to the second, neither end is told, and new connections work.
     pub fn forget(&mut self, pairs: &[(usize, usize)]) {
         let links =
             LinkSet::directed(pairs.iter().map(|&(from, to)| {
@@ -100,7 +101,7 @@ impl<W: Watch> Simulation<W> {
         self.begin_links(ActiveFault::Forget(forgotten), Class::Forget, pairs, weather, span);
     }
 
-    /// The next messages of a kind are lost, as many as said; a connection that loses one breaks
+    /// The next messages of a kind are lost, that many of them; a connection that loses one breaks
     /// there.
     pub fn lose(
         &mut self,
@@ -129,8 +130,8 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].disk_full = true;
     }
 
-    /// A host has no descriptors left for a while: it opens no connection, and whoever calls waits
-    /// to be accepted.
+    /// A host has no descriptors left for a while: it opens no connection, and callers wait to be
+    /// accepted.
     pub fn starve(&mut self, host: usize, span: Duration) {
         self.begin_host_fault(
             ActiveFault::Descriptors(host),
@@ -142,7 +143,7 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].starved = true;
     }
 
-    /// Every step of a host's process takes that long for a while.
+    /// Every step of a host's process takes this long for a while.
     pub fn slow(&mut self, host: usize, step: Duration, span: Duration) {
         self.begin_host_fault(ActiveFault::Slow(host), Class::Slow, Hurt::Processor, host, span);
         self.hosts[host].step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX);
@@ -191,7 +192,7 @@ impl<W: Watch> Simulation<W> {
         let name = |host: usize| self.hosts[host].id.to_string();
         let table = LinkSet::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
         let id = self.record_fault(Fault::Link { table, weather }, &who);
-        // What is left of a connection that one end takes for broken carries nothing either way.
+        // The rest of a connection that one end considers broken carries nothing either way.
         let back = pairs
             .iter()
             .filter(|_| matches!(fault, ActiveFault::HalfOpen(_)))
@@ -229,8 +230,8 @@ impl<W: Watch> Simulation<W> {
         id
     }
 
-    /// The time of a fault is over, if it was not ended before. Who still holds an end of a
-    /// forgotten connection does not know yet: the farewell of the other end was lost, too.
+    /// The time of a fault is over, if it was not ended before. A peer that still holds an end of a
+    /// forgotten connection does not know yet: the close of the other end was lost, too.
     pub(super) fn on_fault_over(&mut self, id: u64) {
         let stands = |&connection: &usize| {
             self.connections[connection].ends.iter().any(|end| end.state == EndState::Up)
@@ -249,8 +250,7 @@ impl<W: Watch> Simulation<W> {
         let Some(fault) = self.active_faults.remove(&id) else { return };
         let again = self.active_faults.values().any(|other| *other == fault);
         match fault {
-            // What was held back has its own time; what is ended early is released by whoever ends
-            // everything.
+            // Data held back has its own time; if the fault is ended early, the caller releases it.
             ActiveFault::Stall | ActiveFault::Forget(_) => {}
             ActiveFault::Drip => self.speed_up(),
             ActiveFault::HalfOpen(untold) => {
@@ -275,7 +275,7 @@ impl<W: Watch> Simulation<W> {
         self.record_heal(id);
     }
 
-    /// Ends everything that is wrong for a while.
+    /// Ends every active fault.
     pub fn end_active_faults(&mut self) {
         if self.active_faults.values().any(|fault| *fault == ActiveFault::Stall) {
             self.release();
@@ -284,7 +284,7 @@ impl<W: Watch> Simulation<W> {
         ids.into_iter().for_each(|id| self.end_fault(id));
     }
 
-    /// The end of a stream that nobody knew to be broken is known at last.
+    /// A stream's end that was hidden from its reader becomes known.
     fn tell_end(&mut self, connection: usize, side: Side) {
         if self.connections[connection].ends[1 - side].state != EndState::Gone {
             let at = self.now + self.delay(connection, side);
@@ -293,7 +293,8 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Power returns to a host: what it never closed is reset as soon as somebody writes to it.
+    /// Power returns to a host: connections that it never closed are reset at the next write of the
+    /// other end.
     pub(super) fn power_up(&mut self, host: usize) {
         self.hosts[host].dark = false;
         for (connection, side) in std::mem::take(&mut self.hosts[host].orphans) {
@@ -301,12 +302,12 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Whether a frame is one of those that are to be lost.
+    /// Whether a frame is to be lost.
     pub(super) fn is_filtered_frame(&mut self, from: usize, to: usize, message: &Message) -> bool {
         !self.filters.is_empty() && self.filter(from, to, message)
     }
 
-    /// Whether a datagram is one of those that are to be lost.
+    /// Whether a datagram is to be lost.
     pub(super) fn is_filtered(&mut self, from: usize, to: usize, flying: &Flying) -> bool {
         if self.filters.is_empty() {
             return false;
@@ -336,7 +337,7 @@ impl<W: Watch> Simulation<W> {
         true
     }
 
-    /// A process that is slow has its hands full for a while after each step.
+    /// A slow process is busy for a while after each step.
     pub(super) fn keep_busy(&mut self, host: usize) {
         let step_us = self.hosts[host].step_us;
         if step_us == 0 {
@@ -351,7 +352,7 @@ impl<W: Watch> Simulation<W> {
         self.agenda.add(self.now + Duration::from_micros(step_us), Moment::StepOver { host, life });
     }
 
-    /// A slow process is ready for the next thing.
+    /// A slow process is ready for the next input.
     pub(super) fn on_step_over(&mut self, host: usize, life: u32) {
         let Some(process) = self.process_of(host, life) else { return };
         process.busy = false;

@@ -1,5 +1,4 @@
-//! The hand behind the simulation: everything that is done to processes and to the network, each act
-//! recorded as ground truth.
+//! Faults of processes and of the network; each act is recorded as ground truth.
 
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::weather::Weather;
 use promises::shape::Over;
 
 impl<W: Watch> Simulation<W> {
-    /// A process is gone at once. Its kernel closes its connections; what it had not sent is lost.
+    /// A process is gone at once. Its kernel closes its connections; its unsent data is lost.
     pub fn kill(&mut self, host: usize) {
         if !self.is_live(host) {
             return;
@@ -33,8 +32,8 @@ impl<W: Watch> Simulation<W> {
         self.end_process(host, false);
     }
 
-    /// A host loses power: its process is gone, and no connection ends. Until it is started again
-    /// it does not even refuse.
+    /// A host loses power: its process is gone, and no connection ends. Until the host restarts it
+    /// does not even refuse connections.
     pub fn power_down(&mut self, host: usize) {
         if !self.is_live(host) {
             return;
@@ -62,7 +61,7 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].dark = true;
     }
 
-    /// A process stands still; its kernel goes on accepting connections and keeping what comes.
+    /// A process is paused; its kernel continues to accept connections and to keep data.
     pub fn pause(&mut self, host: usize) {
         let now = self.now;
         if !self.is_live(host) || self.is_paused(host) {
@@ -77,7 +76,7 @@ impl<W: Watch> Simulation<W> {
         self.truth.links.begin(now, id, Wrong::Still(host));
     }
 
-    /// A process goes on, with everything at once that has waited for it.
+    /// A process resumes and gets all its waiting inputs at once.
     pub fn resume(&mut self, host: usize) {
         let now = self.now;
         let Some(process) = self.hosts[host].process.as_mut() else { return };
@@ -92,7 +91,7 @@ impl<W: Watch> Simulation<W> {
         self.put_back(waiting);
     }
 
-    /// A process that is gone is started again; nothing happens if one runs there.
+    /// Restarts a dead process; no effect if one runs there.
     pub fn restart(&mut self, host: usize, identity: Identity) {
         self.restart_with_clock(host, identity, false);
     }
@@ -105,8 +104,8 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].behind = behind;
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
-            // Mode `primary`: the founders' folders are what remembers that the group was founded,
-            // so their owner does not throw away the last of them.
+            // Mode `primary`: the founders' folders are the memory that the group was founded, so a
+            // careful owner does not delete the last of them.
             let founders = &self.settings.config.knobs().bootstrap;
             let mut others = (0..self.hosts.len())
                 .filter(|other| *other != host)
@@ -120,13 +119,14 @@ impl<W: Watch> Simulation<W> {
         self.start(host);
     }
 
-    /// Nothing passes from the first of each pair to the second; the number to mend it by.
+    /// Cuts all traffic from the first of each pair to the second; returns the number to mend it
+    /// by.
     pub fn cut(&mut self, pairs: &[(usize, usize)]) -> u64 {
         self.cut_over(pairs, Over::All)
     }
 
-    /// Nothing of that sort passes from the first of each pair to the second; the number to mend it
-    /// by.
+    /// Cuts this kind of traffic from the first of each pair to the second; returns the number to
+    /// mend it by.
     pub fn cut_over(&mut self, pairs: &[(usize, usize)], over: Over) -> u64 {
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
@@ -141,8 +141,8 @@ impl<W: Watch> Simulation<W> {
         self.sever(pairs, over, &who)
     }
 
-    /// Nothing passes from the first of each pair to the second any more, and it is these that are
-    /// cut off from the rest.
+    /// Cuts all traffic from the first of each pair to the second for good; the cut counts as a
+    /// fault of these hosts.
     pub fn cut_off(&mut self, these: &[usize], pairs: &[(usize, usize)]) {
         self.sever(pairs, Over::All, these);
     }
@@ -153,7 +153,7 @@ impl<W: Watch> Simulation<W> {
         );
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
         let fault = match over {
-            // Who can talk, but not be found, is not cut off.
+            // A peer that can talk but cannot be discovered is not cut off.
             Over::Datagrams | Over::Broadcasts | Over::Unicasts | Over::Dials => Fault::Link {
                 table: links,
                 weather: LinkWeather { loss: 1_000, ..LinkWeather::default() },
@@ -176,7 +176,8 @@ impl<W: Watch> Simulation<W> {
         }
         self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
         if over == Over::Resets {
-            // One that its acceptor has not taken yet stands as well, as far as the kernels know.
+            // For the kernels, a connection that its acceptor has not taken yet is established,
+            // too.
             for connection in pairs
                 .iter()
                 .flat_map(|&(from, to)| self.begun_between(from, to))
@@ -189,7 +190,7 @@ impl<W: Watch> Simulation<W> {
         id
     }
 
-    /// Records who can never dial whom.
+    /// Records which hosts can never dial which.
     pub(super) fn record_no_dial(&mut self, pairs: &[(usize, usize)]) {
         if pairs.is_empty() {
             return;
@@ -207,7 +208,7 @@ impl<W: Watch> Simulation<W> {
         self.truth.links.begin(self.now, id, Wrong::Dials(pairs.to_vec()));
     }
 
-    /// Takes a cut back; what was held up flows at once.
+    /// Mends a cut; data held up flows at once.
     pub fn mend(&mut self, cut: u64) {
         let Some((pairs, over)) = self.cuts.remove(&cut) else { return };
         self.watch.act(self.now, format_args!("mend"));
@@ -218,7 +219,7 @@ impl<W: Watch> Simulation<W> {
         self.record_heal(cut);
     }
 
-    /// What a cut of that sort is written into.
+    /// The tables that a cut of this kind is written into.
     fn tables_of(&mut self, over: Over) -> Vec<&mut Pairs> {
         match over {
             Over::All => vec![&mut self.streams_cut, &mut self.datagrams_cut],
@@ -231,7 +232,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Takes every cut back.
+    /// Mends every cut.
     pub fn mend_all(&mut self) {
         let cuts: Vec<u64> = self.cuts.keys().copied().collect();
         cuts.into_iter().for_each(|cut| self.mend(cut));
@@ -247,7 +248,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// From now on the network behaves like this.
+    /// Changes the weather from now on.
     pub fn set_weather(&mut self, weather: Weather) {
         self.watch.act(self.now, format_args!("weather {weather:?}"));
         if let Some(id) = self.weather_fault.take() {
@@ -285,8 +286,8 @@ impl<W: Watch> Simulation<W> {
         self.weather = weather;
     }
 
-    /// Whether a round trip may take as long in that weather as a question may take before it is
-    /// asked again.
+    /// Whether in that weather a round trip may take as long as a request may take before it is
+    /// repeated.
     fn is_bad(&self, weather: &Weather) -> bool {
         let slow_us = if weather.slow.0 == 0 { 0 } else { weather.slow_us };
         let one_way =
@@ -294,29 +295,28 @@ impl<W: Watch> Simulation<W> {
         Duration::from_micros(2 * one_way) >= round(self.settings.config.knobs())
     }
 
-    /// The process on a host is gone, and with it whether it stands still.
+    /// The process on a host is gone, and with it its pause.
     fn truth_of_end(&mut self, host: usize, told: bool) {
         self.truth.links.turn(self.now, host, told);
         self.truth.links.gone(self.now, host, self.hosts[host].pause);
         self.truth.end(host);
     }
 
-    /// The network behaves as at first again.
+    /// Restores the usual weather.
     pub fn calm(&mut self) {
         if self.weather != self.settings.weather {
             self.set_weather(self.settings.weather);
         }
     }
 
-    /// Records that nothing was done since `from` to anybody of the core, or to anybody if no core
-    /// is named.
+    /// Records that since `from` no fault hit the core, or any peer if no core is named.
     pub fn record_quiet(&mut self, from: protocol::time::Time, core: &[usize]) {
         let to = self.now;
         let core = core.iter().map(|&host| self.process_name(host)).collect();
         self.record(GroundTruth::Quiet { from, to, core });
     }
 
-    /// A process has ended by itself: it flushes what it has to say, and exits.
+    /// A process has ended by itself: it flushes its output, and exits.
     pub(super) fn stop(&mut self, host: usize, reason: &StopReason) {
         let status = match reason {
             StopReason::Left | StopReason::LeftUnconfirmed => 0,
@@ -325,9 +325,9 @@ impl<W: Watch> Simulation<W> {
         self.tally.twins += u64::from(status == 1);
         let id = &self.hosts[host].id;
         let asked = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop);
-        // Of two that bear one name, either may have to go; and so may who has lost its folder, and
-        // founds or joins another group under a number of the past before it is told of its earlier
-        // life.
+        // Of two processes with one name, either may have to go; and so may a peer that lost its
+        // folder, and founds or joins another group under an old incarnation before it is told of
+        // its earlier life.
         let twins = self.hosts.iter().any(|other| other.twin && other.id == *id);
         let expected = asked || status == 1 && (twins || self.hosts[host].behind);
         self.tell(host, Note::Stop { reason: format!("{reason:?}") });
@@ -335,12 +335,12 @@ impl<W: Watch> Simulation<W> {
         self.end_process(host, true);
     }
 
-    /// A process cannot store what it has to remember, and ends rather than go on without.
+    /// A process cannot store its state, and ends rather than continue without it.
     pub(super) fn fail(&mut self, host: usize) {
         self.watch
             .act(self.now, format_args!("{} gives up: its disk is full", self.hosts[host].id));
         self.tell(host, Note::Stop { reason: "nothing can be stored".to_owned() });
-        // Whether it was about to leave or not: it is its machine that takes it away.
+        // Whether it was about to leave or not: its machine ends it.
         self.record_fault(Fault::Kill, &[host]);
         self.record_exit(host, Some(i32::from(exit::UNAVAILABLE)), None, true);
         self.end_process(host, false);
@@ -396,7 +396,7 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].process.as_ref().map_or(0, |process| process.pid)
     }
 
-    /// What a process is called in the records: its peer's id, unless it is another one's twin.
+    /// The name of a process in the records: its peer's id, unless it is the twin of another one.
     fn process_name(&self, host: usize) -> String {
         let host = &self.hosts[host];
         if host.twin { format!("twin-of-{}", host.id) } else { host.id.to_string() }
@@ -412,16 +412,15 @@ impl<W: Watch> Simulation<W> {
         for (connection, side) in process.links.into_values() {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }
         }
-        // What waited for it meets nobody: connections not yet accepted are reset, the rest is
-        // lost.
+        // Its waiting inputs are dropped: connections not yet accepted are reset, the rest is lost.
         let callers = std::mem::take(&mut self.hosts[host].unaccepted)
             .into_iter()
             .map(|connection| Moment::Accept { connection });
         self.put_back(process.waiting.into_iter().chain(callers));
     }
 
-    /// What has waited for a process comes to it now: first what the kernel holds, in any order,
-    /// then its timer, as in the shell, which reads its sockets before it looks at the clock.
+    /// A process gets its waiting inputs now: first those of the kernel, in any order, then its
+    /// timer, as in the shell, which reads its sockets before it looks at the clock.
     fn put_back(&mut self, waiting: impl IntoIterator<Item = Moment>) {
         for moment in waiting {
             let at =
@@ -431,5 +430,5 @@ impl<W: Watch> Simulation<W> {
     }
 }
 
-/// How long a process takes to read what has waited for it.
+/// How long a process takes to read its waiting inputs.
 const READING: Duration = Duration::from_micros(50);

@@ -13,7 +13,7 @@ use super::Moment;
 use crate::clock::Clock;
 use crate::connection::Side;
 
-/// A place where a process may run: an address, a name, and what is on its disk.
+/// A place where a process may run: an address, a name, and a disk.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) id: PeerId,
@@ -28,38 +28,38 @@ pub(super) struct Host {
     /// Counts the processes that have run here.
     pub(super) life: u32,
     pub(super) process: Option<Box<Process>>,
-    /// Whether it bears another host's name.
+    /// Whether it has another host's name.
     pub(super) twin: bool,
     /// The record of its last pause.
     pub(super) pause: u64,
     /// The seed of its datagrams' draws, and how many there were.
     pub(super) datagram_seed: u64,
     pub(super) datagrams: u64,
-    /// What time it is there.
+    /// Its clock.
     pub(super) clock: Clock,
-    /// Whether its clock tells a time at which it did not exist yet: incarnations that rest on it
-    /// begin anew.
+    /// Whether its clock shows a time before its first start: incarnations derived from it begin
+    /// anew.
     pub(super) behind: bool,
-    /// Whether it is without power: nobody answers, not even to refuse.
+    /// Whether it is without power: it does not even refuse connections.
     pub(super) dark: bool,
-    /// Ends of connections that its last processes never closed, because the power went.
+    /// Connection ends that its last processes never closed, because the power failed.
     pub(super) orphans: Vec<(usize, Side)>,
-    /// Whether it can store nothing at the moment.
+    /// Whether it can store nothing at present.
     pub(super) disk_full: bool,
-    /// Whether it has no descriptors left at the moment.
+    /// Whether it has no descriptors left at present.
     pub(super) starved: bool,
-    /// Connections that nobody can accept for want of a descriptor.
+    /// Connections that cannot be accepted for lack of a descriptor.
     pub(super) unaccepted: Vec<usize>,
-    /// How long each step of its process takes, in microseconds, beyond what a step takes anyway.
+    /// How much longer each step of its process takes, in microseconds.
     pub(super) step_us: u64,
     /// The hosts to which its process sends each broadcast by unicast as well.
     pub(super) seeds: Vec<usize>,
-    /// The datagrams that it has not read yet, by number, where there is only room for some.
+    /// Its unread datagrams, by number, if there is only room for some.
     pub(super) held: Vec<u64>,
 }
 
 impl Host {
-    /// A host on which nothing runs yet.
+    /// A host without a process.
     pub(super) fn new(
         id: PeerId,
         address: SocketAddrV4,
@@ -116,19 +116,19 @@ pub(super) struct Process {
     pub(super) accepted: u64,
     /// Links with something to write at the end of this turn.
     pub(super) to_write: Vec<(usize, Side)>,
-    /// When its timer is set to.
+    /// The time that its timer is set to.
     pub(super) alarm: Option<Time>,
-    /// When the timer rang last, and how often it has since, without the clock moving.
+    /// When the timer rang last, and how often since, without the clock moving.
     pub(super) rang_at: Time,
     pub(super) rings: u32,
     pub(super) paused: bool,
     /// Whether it is still busy with its last step.
     pub(super) busy: bool,
-    /// What its node is in the middle of.
+    /// The phase of its node.
     pub(super) activity: Activity,
-    /// Whether it was asked to leave, so that its end is no surprise.
+    /// Whether it was asked to leave, so that its end is expected.
     pub(super) may_stop: bool,
-    /// What waits in the kernel while it is paused or busy.
+    /// Inputs that wait in the kernel while it is paused or busy.
     pub(super) waiting: VecDeque<Moment>,
     pub(super) datagrams_waiting: usize,
     /// Counts its events.
@@ -136,7 +136,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// One that has just been started.
+    /// A process that was just started.
     pub(super) fn new(pid: u32, node: Node, contact: Contact, now: Time) -> Self {
         let activity = node.activity();
         Self {
@@ -159,7 +159,7 @@ impl Process {
         }
     }
 
-    /// Keeps for later what it cannot be told now; gives back what it can.
+    /// Keeps an event for later if the process cannot handle it now; otherwise returns it.
     pub(super) fn keep(&mut self, moment: Moment) -> Option<Moment> {
         if self.paused || self.busy {
             self.waiting.push_back(moment);

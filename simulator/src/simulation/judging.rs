@@ -1,4 +1,4 @@
-//! When the laws look at the simulation, and what they are shown of it.
+//! When the laws examine the simulation, and what they get to see.
 
 use protocol::io::{Delivery, Output};
 use protocol::message::Message;
@@ -11,19 +11,19 @@ use crate::connection::EndState;
 use crate::watch::Watch;
 
 impl<W: Watch> Simulation<W> {
-    /// Every fault is healed and the group is one: from now on nobody has a reason to be blocked.
+    /// Every fault is healed and the group is one: from now on no peer has a reason to be blocked.
     pub fn is_whole(&mut self) {
         self.truth.is_whole();
     }
 
-    /// Whether those on these hosts could go on together, by what they hold.
+    /// Whether the peers on these hosts could continue together, by the logs that they hold.
     #[must_use]
     pub fn may_go_on(&self, hosts: &[usize]) -> bool {
         let nodes: Vec<&Node> = hosts.iter().filter_map(|host| self.node(*host)).collect();
         self.truth.may_go_on(&nodes)
     }
 
-    /// Calm has lasted on these hosts: what everybody there keeps is looked at.
+    /// These hosts are calm: the law about retained memory examines every node.
     pub fn is_at_rest(&mut self, hosts: &[usize]) {
         let nodes = hosts
             .iter()
@@ -32,21 +32,21 @@ impl<W: Watch> Simulation<W> {
         self.truth.judge_rest(self.now, nodes);
     }
 
-    /// Some are about to leave a group that is whole and at rest; how many records there are by
-    /// now.
+    /// Some members are about to leave a group that is whole and at rest; returns the current
+    /// number of records.
     pub fn begin_farewell(&mut self) -> usize {
         self.truth.begin_farewell();
         self.records.len()
     }
 
-    /// Those who were asked to leave had time enough to. Nothing of their farewell is kept.
+    /// The leavers had enough time. The records of their farewell are dropped.
     pub fn end_farewell(&mut self, leavers: &[usize], records: usize) {
         let there = leavers.iter().find_map(|host| self.hosts[*host].process.as_ref());
         self.truth.judge_farewell(self.now, there.map(|process| &process.node));
         self.records.truncate(records);
     }
 
-    /// Holds what a node has done against what everybody holds.
+    /// Compares what a node has done with what all nodes hold.
     pub(super) fn judge(&mut self, host: usize, outputs: &[Output]) {
         let Self { hosts, truth, now, is_judged: true, connections, .. } = self else { return };
         let Some(process) = &hosts[host].process else { return };
@@ -55,12 +55,12 @@ impl<W: Watch> Simulation<W> {
             let place = process.links.get(link);
             let other =
                 place.map(|(connection, side)| connections[*connection].ends[1 - side].host);
-            // It may have died meanwhile: its leader does not know.
+            // It may have died meanwhile, unknown to its leader.
             if let Some(other) = other {
                 truth.note_answered(host, &process.node, &hosts[other].id, added);
             }
         }
-        // What others hold is asked for rarely.
+        // The other nodes are needed rarely.
         let is_asked = |output: &Output| {
             matches!(
                 output,
@@ -82,8 +82,8 @@ impl<W: Watch> Simulation<W> {
         truth.saw(*now, host, &process.node, outputs, (&others, &linked));
     }
 
-    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which
-    /// nothing more happens.
+    /// Examines the parts of the group, twice between two heartbeats, up to the time of the next
+    /// event.
     pub(super) fn look_at_parts(&mut self, end: Time) {
         if self.is_judged && end > self.now && self.truth.links.take_changed() {
             self.truth.note_parts(&nodes_of(&self.hosts));

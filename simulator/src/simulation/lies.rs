@@ -1,8 +1,8 @@
-//! A liar's hand on the simulation: words that no node has said are put into the ears of real ones.
+//! The liar's access to the simulation: messages that no node has sent are delivered to real nodes.
 //!
-//! A member's lies come on the links of its host, beside what its node says there; a stranger's on
-//! links that nobody but the liar has. What becomes of them is bounded: by how much a node asks for
-//! at once, and by how much it keeps.
+//! A member's lies come on the links of its host, beside its node's own messages; a stranger's on
+//! links that only the liar has. Their effect is bounded: by how much a node requests at once, and
+//! by how much it keeps.
 
 use protocol::id::LinkId;
 use protocol::io::Input;
@@ -13,14 +13,14 @@ use crate::liar::Liar;
 use crate::watch::Watch;
 
 impl<W: Watch> Simulation<W> {
-    /// From now on somebody listens to all that is said, and may lie. Of what a group holds in
-    /// which a member does, nothing is promised; a stranger's lies change nothing.
+    /// From now on the liar overhears all messages, and may lie. With a lying member nothing is
+    /// promised about the group; a stranger's lies must have no effect.
     pub fn begin_lies(&mut self, by_member: bool) {
         self.is_judged = !by_member;
         self.liar = Some(Liar::new(self.settings.seed));
     }
 
-    /// One lie: of the node on a host, or of a stranger, to a node that is drawn.
+    /// One lie: from the node on a host, or from a stranger, to a drawn node.
     pub fn lie(&mut self, member: Option<usize>) {
         let Some(mut liar) = self.liar.take() else { return };
         self.tell_lie(&mut liar, member);
@@ -75,7 +75,7 @@ impl<W: Watch> Simulation<W> {
                 self.hear(victim, link, message);
             }
         }
-        // The liar's own connections are not left open for ever.
+        // The liar's own connections are closed eventually.
         if !real.contains(&link) {
             self.handle(victim, None, Input::LinkDown { link, how: protocol::io::Down::Closed });
         }
@@ -91,11 +91,11 @@ impl<W: Watch> Simulation<W> {
         self.hosts[host].process.as_ref().is_some_and(|process| !process.paused && !process.busy)
     }
 
-    /// Where somebody lies, what a node asks for at once and what it keeps are judged after each
+    /// With a liar, the number of a node's outputs and the memory it keeps are judged after each
     /// step.
     ///
     /// # Panics
-    /// If either is beyond its bound.
+    /// If either exceeds its bound.
     pub(super) fn judge_bounds(&self, host: usize, asked: usize) {
         if self.liar.is_none() {
             return;
@@ -103,7 +103,7 @@ impl<W: Watch> Simulation<W> {
         let Some(node) = self.node(host) else { return };
         assert!(asked <= ASKED_MOST, "{} asks for {asked} things at once", self.hosts[host].id);
         let holding = node.holding();
-        // What is checked before a frame is taken is beyond its bound by a frame, at most.
+        // A limit that is checked before a frame is taken may be exceeded by one frame at most.
         assert!(
             holding.bytes <= holding.bytes_most + FRAME_BYTES,
             "{} keeps too much: {holding:?}",
@@ -113,10 +113,10 @@ impl<W: Watch> Simulation<W> {
     }
 }
 
-/// What a node asks for at once, at most: it hands over 4,096 positions in a call, says a word to
-/// each of a few hundred members, and tells of each.
+/// The greatest number of outputs of a node in one call: it delivers 4,096 positions, sends a
+/// message to each of a few hundred members, and notes each.
 const ASKED_MOST: usize = 20_000;
-/// What one frame of these worlds weighs in memory, at most.
+/// The greatest size of a frame of these simulations in memory.
 const FRAME_BYTES: u64 = 2 << 20;
-/// Rows of all tables and lists of a node together, at most.
+/// The greatest number of rows in all tables and lists of a node together.
 const ROWS_MOST: usize = 60_000;

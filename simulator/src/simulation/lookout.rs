@@ -1,4 +1,4 @@
-//! The lookout: recognises what is rare, as it happens, from what nodes hear and say.
+//! The lookout: recognises rare events as they happen, from the inputs and outputs of nodes.
 
 use std::time::Duration;
 
@@ -13,29 +13,29 @@ use super::{Moment, Simulation};
 use crate::marks::{Class, Mark, Marks};
 use crate::watch::Watch;
 
-/// What somebody waits for, and the number of the wait.
+/// An awaited activity, and the number of the wait.
 #[derive(Clone, Debug)]
 pub(super) struct Awaited {
     what: Doing,
     number: u64,
-    /// How many of those are to pass first.
+    /// How many of them are let pass first.
     past: u32,
 }
 
-/// What a node does.
+/// The activity of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Doing {
     Begins(Activity),
     Says(String),
 }
 
-/// What has to be remembered to recognise it.
+/// The memory that recognition needs.
 #[derive(Debug)]
 pub(super) struct Lookout {
     marks: Marks,
-    /// The latest epoch that anybody has led.
+    /// The latest epoch with a leader.
     led: Epoch,
-    /// Who was removed last at which host, and when.
+    /// The peer that was removed last at each host, and when.
     removed: Vec<(usize, PeerId, Time)>,
 }
 
@@ -54,7 +54,7 @@ impl Lookout {
 }
 
 impl<W: Watch> Simulation<W> {
-    /// A node is about to handle something.
+    /// A node is about to handle an input.
     pub(super) fn look_at_input(&mut self, host: usize, input: &Input) {
         let Some(process) = &self.hosts[host].process else { return };
         let elects =
@@ -72,7 +72,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A node is in the middle of something else now.
+    /// A node has entered another phase.
     pub(super) fn look_at_activity(&mut self, host: usize, activity: Activity) {
         if activity == Activity::Asking {
             let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
@@ -86,7 +86,7 @@ impl<W: Watch> Simulation<W> {
         self.strike(host, |what| *what == Doing::Begins(activity));
     }
 
-    /// A node says something.
+    /// A node sends a message.
     pub(super) fn look_at_word(&mut self, host: usize, message: &Message) {
         if let Message::Rejected(Rejected { reason: Reason::OldIncarnation { .. }, .. }) = message {
             self.lookout.marks.see(Mark::OldLife);
@@ -97,18 +97,18 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Has [`Simulation::step`] return [`Step::Struck`](super::Step::Struck) with this number when next
-    /// a node begins that phase, once so many others have.
+    /// Makes [`Simulation::step`] return [`Step::Struck`](super::Step::Struck) with this number
+    /// when the next node begins that phase, after `past` others.
     pub fn await_activity(&mut self, activity: Activity, past: u32, number: u64) {
         self.awaited.push(Awaited { what: Doing::Begins(activity), number, past });
     }
 
-    /// The same, when next a node says a message of that kind.
+    /// The same, for the next message of that kind.
     pub fn await_word(&mut self, verb: &str, past: u32, number: u64) {
         self.awaited.push(Awaited { what: Doing::Says(verb.to_owned()), number, past });
     }
 
-    /// A host does something: whoever waits for that is told, unless it lets this one pass.
+    /// A host does something: the waits for it are triggered, unless they let this one pass.
     fn strike(&mut self, host: usize, is_it: impl Fn(&Doing) -> bool) {
         let (now, agenda, marks) = (self.now, &mut self.agenda, &mut self.lookout.marks);
         self.awaited.retain_mut(|awaited| {
@@ -125,7 +125,7 @@ impl<W: Watch> Simulation<W> {
         });
     }
 
-    /// A node tells something.
+    /// A node writes a note.
     pub(super) fn look_at_note(&mut self, host: usize, note: &Note) {
         match note {
             Note::StaleEpoch { .. } => self.lookout.marks.see(Mark::StaleEpoch),
@@ -170,7 +170,7 @@ impl<W: Watch> Simulation<W> {
             .any(|(where_, who, at)| *where_ == host && who == peer && within(*at))
     }
 
-    /// A view has brought or taken somebody: does anybody else in it still build its log?
+    /// A view has added or removed a member: does another member still build its log?
     fn look_at_change(&mut self, host: usize, peer: &PeerId) {
         let builds = |other: &&super::Host| {
             other.id != *peer
@@ -203,22 +203,22 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A connection that is being made is forgotten on the way.
+    /// A connection is forgotten while it is being established.
     pub(super) fn look_at_unmade(&mut self) {
         self.lookout.marks.see(Mark::Unmade);
     }
 
-    /// Something comes from a process that is gone to one that its successor may have spoken to.
+    /// Data of a dead process reaches a process that its successor may have spoken to.
     pub(super) fn look_at_ghost(&mut self) {
         self.lookout.marks.see(Mark::Ghost);
     }
 
-    /// A datagram came twice, and nothing came of it.
+    /// A datagram came twice, and the second one had no effect.
     pub(super) fn look_at_repeat(&mut self) {
         self.lookout.marks.see(Mark::RepeatSuppressed);
     }
 
-    /// Something is done to a host.
+    /// A fault hits a host.
     pub(super) fn look_at_fault(&mut self, class: Class, host: usize) {
         let Some(process) = &self.hosts[host].process else { return };
         self.lookout.marks.meet(class, process.activity);

@@ -1,4 +1,4 @@
-//! What a simulation is made with.
+//! The settings of a simulation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use protocol::config::Config;
 
 use crate::weather::{OneIn, Weather};
 
-/// What a simulation is made with.
+/// The settings of a simulation.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Of every draw.
+    /// The seed of every draw.
     pub seed: u64,
     /// The knobs of every node.
     pub config: Config,
-    /// How the network behaves at first.
+    /// The usual weather.
     pub weather: Weather,
-    /// Whether bytes travel, cut at drawn places, or messages as values.
+    /// Whether links carry bytes, cut at drawn places, or messages as values.
     pub bytes: bool,
     /// How much a kernel buffers for one direction of a connection, in bytes.
     pub capacity: usize,
@@ -26,13 +26,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How late a timer may be, in microseconds.
     pub timer_late_us: u32,
-    /// How long a turn of a process's loop takes, in microseconds: what it has to say is written at
-    /// its end, control before bulk. At 0 every input is a turn of its own.
+    /// How long a turn of a process's loop takes, in microseconds: its output is written at the end
+    /// of the turn, control before bulk. At 0 every input is a turn of its own.
     pub turn_us: u32,
-    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is
-    /// any number.
+    /// How many unread datagrams a host holds; if more arrive, drawn ones are lost. 0 is unlimited.
     pub datagrams: usize,
-    /// The datagrams that are lost whatever the weather: sender, and which of its.
+    /// The datagrams that are lost whatever the weather: the sender, and the number among its
+    /// datagrams.
     pub lost: BTreeSet<(usize, u64)>,
 }
 
@@ -47,7 +47,7 @@ impl Settings {
             bytes: false,
             capacity: 1 << 20,
             rude: OneIn(0),
-            // What a kernel waits that sends the first packet seven times.
+            // The time after which a kernel that sends the first packet seven times gives up.
             connect_timeout: Duration::from_secs(127),
             timer_late_us: 0,
             turn_us: 0,

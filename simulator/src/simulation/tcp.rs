@@ -34,8 +34,8 @@ impl<W: Watch> Simulation<W> {
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         process.links.insert(link, (connection, 0));
         if self.hosts[host].starved {
-            // No descriptor for a socket: the process is told at once, and it is no proof of
-            // anything.
+            // No descriptor for a socket: the process is told at once, and the failure proves
+            // nothing about the other host.
             self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
             return;
         }
@@ -43,7 +43,7 @@ impl<W: Watch> Simulation<W> {
         self.agenda.add(at, Moment::Syn { connection, since: self.now });
     }
 
-    /// The first packet of a connection reaches the other host, or does not.
+    /// The first packet of a connection reaches the other host, or is lost.
     pub(super) fn on_syn(&mut self, connection: usize, since: Time) {
         let [dialler, acceptor] = self.connections[connection].ends;
         if dialler.state == EndState::Gone {
@@ -77,14 +77,14 @@ impl<W: Watch> Simulation<W> {
         self.agenda.add(at, Moment::Answer { connection, answer });
     }
 
-    /// The dialler learns what became of its dial.
+    /// The dialler learns the result of its dial.
     pub(super) fn on_answer(&mut self, connection: usize, answer: Answer) {
         let End { host, life, link, state } = self.connections[connection].ends[0];
         if state != EndState::Pending {
             return;
         }
         if answer != Answer::Silence && self.connections[connection].streams[1].forgotten {
-            // The answer was lost on the way, and so are its repetitions.
+            // The answer was lost on the way, and so are its retransmissions.
             self.agenda.add(
                 self.now + self.settings.connect_timeout,
                 Moment::Answer { connection, answer: Answer::Silence },
@@ -187,7 +187,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// A turn of a process's loop ends: what it has to say is written.
+    /// A turn of a process's loop ends: its output is written.
     pub(super) fn on_turn_over(&mut self, host: usize, life: u32) {
         let Some(process) = self.process_of(host, life) else { return };
         if process.keep(Moment::TurnOver { host, life }).is_some() {
@@ -272,7 +272,8 @@ impl<W: Watch> Simulation<W> {
         self.handle(host, None, Input::Backlog { link, full });
     }
 
-    /// Something can be read at the other end of a stream, or so it seemed when this was scheduled.
+    /// Data is readable at the other end of a stream, at least it was expected to be when this was
+    /// scheduled.
     pub(super) fn on_flow(&mut self, connection: usize, side: Side) {
         let now = self.now;
         let Connection { ends, streams } = &mut self.connections[connection];
@@ -280,7 +281,7 @@ impl<W: Watch> Simulation<W> {
         stream.scheduled = None;
         let (writer, reader) = (ends[side], ends[1 - side]);
         match reader.state {
-            // Told as soon as the end is told that the connection stands.
+            // Delivered as soon as the end knows that the connection is established.
             EndState::Pending => return,
             EndState::Gone => {
                 self.tally.lost += stream.discard();
@@ -342,7 +343,7 @@ impl<W: Watch> Simulation<W> {
         self.handle(reader.host, Some(writer.host), input);
     }
 
-    /// A process cannot read what it got: it hears what came before that, and closes, as the shell
+    /// A process cannot decode its input: it gets what came before that, and closes, as the shell
     /// does.
     fn give_up(&mut self, connection: usize, side: Side, messages: Vec<Message>) {
         let End { host, life, link, .. } = self.connections[connection].ends[side];
@@ -351,14 +352,14 @@ impl<W: Watch> Simulation<W> {
             self.handle(host, Some(from), Input::Received { link, messages });
         }
         let Some(process) = self.process_of(host, life) else { return };
-        // Unless what came before was reason enough to hang up.
+        // Unless an earlier message was reason enough to hang up.
         if process.links.remove(&link).is_some() {
             self.close(connection, side);
             self.handle(host, Some(from), Input::LinkDown { link, how: Down::Garbage });
         }
     }
 
-    /// Puts the next moment of a stream on the agenda, unless one as early is there.
+    /// Puts the next event of a stream on the agenda, unless an earlier one is there.
     pub(super) fn schedule_flow(&mut self, connection: usize, side: Side) {
         let stream = &mut self.connections[connection].streams[side];
         let Some(due) = stream.next_due() else { return };
@@ -369,14 +370,14 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Lets everything that stood still because of a cut flow again.
+    /// Lets everything that a cut held up flow again.
     pub(super) fn flow_again(&mut self) {
         for connection in 0..self.connections.len() {
             for side in 0..2 {
                 let delay = self.delay(connection, side);
                 let stream = &mut self.connections[connection].streams[side];
                 if stream.next_due().is_some() && stream.scheduled.is_none() {
-                    // The kernel notices when it next sends again, not at once.
+                    // The kernel notices at its next retransmission, not at once.
                     let again = stream
                         .held_up_since
                         .map_or(self.now, |since| sent_again_at(since, SENT_AGAIN, self.now));
@@ -387,16 +388,16 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Closes a link: what is queued still goes out.
+    /// Closes a link: queued frames still go out.
     pub(super) fn hang_up(&mut self, host: usize, link: LinkId) {
         let Some(process) = self.hosts[host].process.as_mut() else { return };
-        // The link may have gone down by itself meanwhile.
+        // The link may have broken by itself meanwhile.
         let Some((connection, side)) = process.links.remove(&link) else { return };
         self.close(connection, side);
     }
 
-    /// One end is closed by its process: its stream ends after what is queued, and nobody reads the
-    /// other one.
+    /// A process closes its end: its stream ends after the queued frames, and the other stream has
+    /// no reader any more.
     pub(super) fn close(&mut self, connection: usize, side: Side) {
         let at = self.now + self.delay(connection, side);
         let Connection { ends, streams } = &mut self.connections[connection];
@@ -406,7 +407,7 @@ impl<W: Watch> Simulation<W> {
         self.schedule_flow(connection, side);
     }
 
-    /// One end dies with its process: of what the kernel had taken, the tail may be lost.
+    /// An end dies with its process: the tail of what the kernel had taken may be lost.
     pub(super) fn break_end(&mut self, connection: usize, side: Side) {
         let at = self.now + self.delay(connection, side);
         let Connection { ends, streams } = &mut self.connections[connection];
@@ -424,7 +425,7 @@ impl<W: Watch> Simulation<W> {
         self.schedule_flow(connection, side);
     }
 
-    /// One end is gone and says nothing: what it has sent still arrives, and then nothing more.
+    /// An end vanishes silently: what it has sent still arrives, and then nothing more.
     pub(super) fn abandon_end(&mut self, connection: usize, side: Side) {
         let Connection { ends, streams } = &mut self.connections[connection];
         ends[side].state = EndState::Gone;
@@ -432,7 +433,7 @@ impl<W: Watch> Simulation<W> {
         self.tally.lost += streams[1 - side].vanish();
     }
 
-    /// Both ends of a connection learn that it is broken; what was on the way is lost.
+    /// Both ends of a connection learn that it is broken; data in flight is lost.
     pub(super) fn break_connection(&mut self, connection: usize) {
         for side in 0..2 {
             let at = self.now + self.delay(connection, side);
@@ -442,13 +443,13 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// The delay of something that is no frame: an opening, an answer, an end.
+    /// The delay of a packet that is no frame: an opening, an answer, an end.
     pub(super) fn delay(&self, connection: usize, side: Side) -> Duration {
         let stream = &self.connections[connection].streams[side];
         self.weather.delay(stream.seed, stream.count << 8 | 0x80).0
     }
 
-    /// The connections that stand between two hosts.
+    /// The established connections between two hosts.
     pub(super) fn between(&self, a: usize, b: usize) -> Vec<usize> {
         let stands = |connection: &Connection| {
             let [one, two] = connection.ends;
@@ -460,7 +461,7 @@ impl<W: Watch> Simulation<W> {
         (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
     }
 
-    /// The connections that stand or are being made between two hosts.
+    /// The connections between two hosts that are established or being established.
     pub(super) fn begun_between(&self, a: usize, b: usize) -> Vec<usize> {
         let is_there = |connection: &Connection| {
             let [one, two] = connection.ends;
@@ -472,9 +473,9 @@ impl<W: Watch> Simulation<W> {
         (0..self.connections.len()).filter(|&at| is_there(&self.connections[at])).collect()
     }
 
-    /// Whatever is on the way from one host to another over connections that stand or are being
-    /// made never arrives, nor does anything later on them; neither end is told. Says which
-    /// connections these are.
+    /// Data in flight from one host to another over connections that are established or being
+    /// established never arrives, nor does any later data on them; neither end is told. Returns
+    /// these connections.
     pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
         let connections = self.begun_between(from, to);
         for &connection in &connections {
@@ -488,7 +489,7 @@ impl<W: Watch> Simulation<W> {
         connections
     }
 
-    /// Holds everything back that flows from one host to another.
+    /// Holds back all data from one host to another.
     pub(super) fn hold_back(&mut self, from: usize, to: usize, until: Time) {
         for connection in self.between(from, to) {
             let side = usize::from(self.connections[connection].ends[1].host == from);
@@ -497,7 +498,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Lets one piece through after each `gap` of what flows from one host to another.
+    /// Lets one piece of the data from one host to another through after each `gap`.
     pub(super) fn slow_down(&mut self, from: usize, to: usize, gap: Duration) {
         for connection in self.between(from, to) {
             let side = usize::from(self.connections[connection].ends[1].host == from);
@@ -505,7 +506,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Nothing drips any more; what was held up by that flows at once.
+    /// Ends all dripping; data held up by it flows at once.
     pub(super) fn speed_up(&mut self) {
         for connection in 0..self.connections.len() {
             for side in 0..2 {
@@ -518,7 +519,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Holds nothing back any more.
+    /// Ends all holding back.
     pub(super) fn release(&mut self) {
         for connection in 0..self.connections.len() {
             for side in 0..2 {
@@ -532,21 +533,21 @@ impl<W: Watch> Simulation<W> {
     }
 }
 
-/// Turns a bit of a frame over, or takes its end away. TCP's checksum stops that on a real network;
-/// what it lets through has to be refused by whoever reads it. A frame that would still be read is
+/// Flips a bit of a frame, or cuts its end off. On a real network TCP's checksum stops that; if
+/// damage passes it, the reader has to refuse the frame. A frame that would still be decoded is
 /// left as it was.
 fn damage(bytes: &mut [u8], seed: u64, count: u64) -> bool {
     let at = usize::try_from(draw_below(seed, "damaged byte", count, bytes.len() as u64))
         .expect("below a length");
     let Some((prefix, frame)) = bytes.split_at_mut_checked(PREFIX) else { return false };
     if at < PREFIX {
-        // A length beyond all bounds; any other would only be found out frames later.
+        // A length beyond all bounds; any other would only be noticed frames later.
         prefix[0] |= 0x80;
         return true;
     }
     let mut damaged = frame.to_vec();
     if draw(seed, "truncated", count) & 3 == 0 {
-        // Whatever follows is not the rest of it.
+        // The following bytes are not the rest of it.
         damaged[at - PREFIX..].fill(0);
     } else {
         damaged[at - PREFIX] ^= 1 << draw_below(seed, "damaged bit", count, 8);
@@ -558,7 +559,7 @@ fn damage(bytes: &mut [u8], seed: u64, count: u64) -> bool {
     is_refused
 }
 
-/// Reads what has arrived.
+/// Decodes the bytes that have arrived.
 fn read(cutter: &mut Cutter, bytes: &[u8], messages: &mut Vec<Message>) -> Result<(), WireError> {
     cutter.push(bytes);
     while let Some(body) = cutter.next()? {
@@ -570,7 +571,7 @@ fn read(cutter: &mut Cutter, bytes: &[u8], messages: &mut Vec<Message>) -> Resul
 /// The length in front of a frame, in bytes.
 const PREFIX: usize = 4;
 
-/// The host of an address that nobody has.
+/// The host of an address without a host.
 const NOWHERE: usize = usize::MAX;
 
 /// The first retransmission of an opening packet.

@@ -1,4 +1,4 @@
-//! What the kernels and the network of this simulation do, seen through the inputs of real nodes.
+//! The kernels and the network of this simulation, seen through the inputs of real nodes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Settings, Simulation};
 use crate::watch::Watch;
 use crate::weather::{OneIn, Weather};
 
-/// Keeps every input, with its time and whom it came to.
+/// Keeps every input, with its time, its receiver and its sender.
 #[derive(Default)]
 struct Ledger(Vec<(Time, String, Option<String>, Input)>);
 
@@ -33,7 +33,7 @@ impl Ledger {
     }
 }
 
-/// So many peers, all started, that have become a group.
+/// This many peers, all started, that have become a group.
 fn group(peers: usize, change: impl Fn(&mut Settings)) -> Simulation<Ledger> {
     let mut settings = Settings::calm(1, Config::try_from(Knobs::fast()).unwrap());
     change(&mut settings);
@@ -62,14 +62,14 @@ fn heartbeats(inputs: &[&Input]) -> usize {
     messages.flatten().filter(|message| matches!(message, Message::Heartbeat(_))).count()
 }
 
-/// The link on which something came last.
+/// The link of the last input.
 fn last_link(inputs: &[&Input]) -> LinkId {
     let link =
         |input: &&Input| if let Input::Received { link, .. } = input { Some(*link) } else { None };
     inputs.iter().rev().find_map(link).expect("something came")
 }
 
-/// What came on that link.
+/// The inputs on that link.
 fn on(wanted: LinkId, mut inputs: Vec<&Input>) -> Vec<&Input> {
     inputs.retain(|input| matches!(input, Input::Received { link, .. } if *link == wanted));
     inputs
@@ -114,7 +114,7 @@ fn a_one_way_cut_holds_frames_back_and_lets_them_all_through_when_it_is_mended()
     let since = simulation.now();
     let old = last_link(&simulation.watch.between("p2", "p1", Time::ZERO));
     let cut = simulation.cut(&[(1, 0)]);
-    // Not for so long that the leader gives the connection up.
+    // Too short for the leader to give up the connection.
     run(&mut simulation, 190);
     assert_eq!(
         heartbeats(&simulation.watch.between("p2", "p1", since + Duration::from_millis(1))),
@@ -123,7 +123,7 @@ fn a_one_way_cut_holds_frames_back_and_lets_them_all_through_when_it_is_mended()
     );
     let mended = simulation.now();
     simulation.mend(cut);
-    // TCP tries again after twice the pause each time, so after as long again at the latest.
+    // TCP tries again after twice the pause each time, so after the same time again at the latest.
     run(&mut simulation, 350);
     let flood = on(old, simulation.watch.between("p2", "p1", mended));
     assert!(heartbeats(&flood) >= 1, "what stood still comes: {flood:?}");
@@ -137,7 +137,7 @@ fn a_stall_holds_back_one_direction_for_its_time() {
     let stalled = last_link(&simulation.watch.between("p2", "p1", Time::ZERO));
     simulation.stall(1, 0, Duration::from_millis(300));
     run(&mut simulation, 299);
-    // The leader goes on on another connection meanwhile, which is not stalled.
+    // Meanwhile the leader continues on another connection, which is not stalled.
     assert_eq!(heartbeats(&on(stalled, simulation.watch.between("p2", "p1", since))), 0);
     run(&mut simulation, 2);
     assert!(heartbeats(&on(stalled, simulation.watch.between("p2", "p1", since))) >= 1);

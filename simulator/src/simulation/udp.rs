@@ -1,4 +1,4 @@
-//! Datagrams: lost, late, repeated and damaged, for each receiver on its own.
+//! Datagrams: lost, late, repeated and damaged, independently for each receiver.
 
 use std::net::SocketAddrV4;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::{Host, Moment, Simulation};
 use crate::plan::Lost;
 use crate::watch::Watch;
 
-/// A datagram on its way: a value that all its receivers share, or bytes.
+/// A datagram in flight: a value that all its receivers share, or bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Flying {
     Whole(Rc<Datagram>),
@@ -25,7 +25,7 @@ impl<W: Watch> Simulation<W> {
         self.watch.called(self.now, &self.hosts[host].id, None, &datagram);
         self.look_at_word(host, &datagram.message);
         let flying = self.pack(datagram);
-        // Everybody on the segment hears a broadcast, the sender included.
+        // Every host on the segment hears a broadcast, the sender included.
         for to in 0..self.hosts.len() {
             if !self.broadcasts_cut.is_cut(host, to) {
                 self.fly(host, to, &flying);
@@ -79,8 +79,8 @@ impl<W: Watch> Simulation<W> {
             && self.weather.corruption.happens(seed, "corruption", key)
         {
             self.tally.corrupted += 1;
-            // UDP's checksum stops what is damaged on a real network; what it would let through is
-            // the decoder's to refuse.
+            // On a real network UDP's checksum stops damaged datagrams; if damage passes it, the
+            // decoder has to refuse the datagram.
             if frame::decode_datagram(&damaged(bytes, seed, key)).is_err() {
                 return;
             }
@@ -98,7 +98,7 @@ impl<W: Watch> Simulation<W> {
         }
     }
 
-    /// Whether a datagram is lost on the way: by a cut, by decree, or by the weather.
+    /// Whether a datagram is lost on the way: by a cut, by the plan's list, or by the weather.
     fn is_taken(&mut self, from: usize, to: usize, seed: u64, key: u64) -> bool {
         if self.datagrams_cut.is_cut(from, to)
             || !self.settings.lost.is_empty() && self.settings.lost.contains(&(from, key))
@@ -112,8 +112,8 @@ impl<W: Watch> Simulation<W> {
         taken
     }
 
-    /// Makes room for one more datagram at a host, if there is only so much; the number of the new
-    /// one.
+    /// Makes room for one more datagram at a host, if its room is limited; returns the number of
+    /// the new one.
     fn admit(&mut self, to: usize, seed: u64, key: u64) -> u64 {
         self.flown += 1;
         if self.settings.datagrams > 0 {
@@ -174,7 +174,7 @@ impl<W: Watch> Simulation<W> {
     }
 }
 
-/// A datagram with a bit turned over, or without its end.
+/// A datagram with a flipped bit, or without its end.
 fn damaged(bytes: &Bytes, seed: u64, key: u64) -> Bytes {
     let at = usize::try_from(draw_below(seed, "damaged byte", key, bytes.len() as u64))
         .expect("below a length");
@@ -186,5 +186,5 @@ fn damaged(bytes: &Bytes, seed: u64, key: u64) -> Bytes {
     damaged.into()
 }
 
-/// How many datagrams wait at most for a process that is stopped.
+/// How many datagrams wait at most for a stopped process.
 const DATAGRAMS_WAITING_MAX: usize = 200;

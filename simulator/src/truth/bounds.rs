@@ -1,4 +1,4 @@
-//! What is kept: as long as somebody may need it, and no longer.
+//! Retention: entries are kept for as long as a member may need them, and no longer.
 
 use protocol::id::{Member, Seq};
 use protocol::node::Node;
@@ -7,11 +7,11 @@ use protocol::time::Time;
 use super::{Law, Truth};
 
 impl Truth {
-    /// Nobody discards what a member of its newest view lacks.
+    /// No node discards an entry that a member of its newest view lacks.
     pub(super) fn judge_retention(&mut self, now: Time, number: usize, node: &Node) {
         let base = node.base();
         let before = std::mem::replace(&mut self.known[number].base, base);
-        // With a snapshot comes another base, above all that was held.
+        // A snapshot brings another base, above all entries held.
         if base <= before || self.known[number].end < base {
             return;
         }
@@ -22,7 +22,7 @@ impl Truth {
         let others =
             view.members.iter().map(|contact| &contact.member).filter(|member| *member != me);
         let reaches = others.map(|member| (member, self.holders.reach(member, node)));
-        // Who has come in and has nothing of this log since is given a snapshot.
+        // A member that was admitted and has nothing of this log since gets a snapshot.
         let is_in = |member: &Member, reach: Seq| {
             reach > Seq::ZERO && node.came_in(member).is_none_or(|at| reach >= at)
         };
@@ -30,7 +30,7 @@ impl Truth {
             .filter(|(member, reach)| *reach < base && is_in(member, *reach))
             .min_by_key(|(_, reach)| *reach);
         let lacking = lacking.filter(|(member, _)| self.holders.is_there(member));
-        // Whoever holds far too much goes by what is stable.
+        // A node that holds far too much discards up to the stable position.
         let weight = self.known[number].weight.max(node.weight());
         let lacking = lacking.filter(|_| weight <= 2 * self.knobs.retain_bytes);
         self.notes.judge(Law::Retains, now, lacking.is_none(), || {
@@ -41,8 +41,8 @@ impl Truth {
         });
     }
 
-    /// What both its log of before and its present one have is kept as long as `retain_*` covers
-    /// it: others may ask for it.
+    /// Entries in both its previous and its present log are kept as long as `retain_*` covers them:
+    /// other peers may request them.
     fn judge_discard(&mut self, now: Time, number: usize, node: &Node, base: Seq) {
         let known = &self.known[number];
         let (of, end) = &known.tip;
@@ -66,7 +66,7 @@ impl Truth {
         });
     }
 
-    /// At rest nobody keeps more of the log than it is to retain.
+    /// At rest no node keeps more of the log than its limit.
     pub(crate) fn judge_rest<'a>(&mut self, now: Time, nodes: impl Iterator<Item = &'a Node>) {
         let (entries, bytes) = (self.knobs.retain_entries, self.knobs.retain_bytes);
         let nodes: Vec<&Node> = nodes.collect();
@@ -76,8 +76,8 @@ impl Truth {
             let (end, stable, delivered) = (node.contiguous(), node.stable(), node.delivered());
             let Some(number) = self.holders.number(me) else { continue };
             let stood = self.known[number].stood(now, self.knobs.heartbeat_interval);
-            // A peer outside of the core may be let in and put out in turn. Its leader may never
-            // hear what it has.
+            // A peer outside of the core may be admitted and removed in turn. Its leader may never
+            // receive its acknowledgements.
             let views = node.last_views();
             let late = views.iter().take_while(|(seq, _)| *seq > stood).count();
             let mut members = views.iter().take(late + 1).flat_map(|(_, view)| view.members.iter());
@@ -111,6 +111,6 @@ impl Truth {
     }
 }
 
-/// What came with the last view and the last readings, which everybody has had for too short a time
-/// to forget what it pushed out.
+/// Entries of the last view and the last readings: the peers had them for too short a time to
+/// discard those they replace.
 const SLACK: u64 = 16;

@@ -1,5 +1,5 @@
-//! How an epoch begins: at the best log of those who promised, and with nobody in it whom its
-//! founder has not counted.
+//! The start of an epoch: at the best log of the peers that promised, and only with peers that its
+//! founder has counted.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use protocol::time::Time;
 use super::holders::is_quorum;
 use super::{Law, Truth};
 
-/// Claims, by the epochs that were claimed.
+/// Claims, by claimed epoch.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     by_epoch: BTreeMap<Epoch, Claim>,
@@ -20,36 +20,36 @@ pub(super) struct Claims {
 /// One claim.
 #[derive(Debug, Default)]
 struct Claim {
-    /// Where the logs of those who promised ended when they did, and that of the claimant when it
-    /// asked them to.
+    /// The ends of the logs of the peers that promised, at that time, and of the claimant when it
+    /// asked for promises.
     promises: Vec<Promise>,
-    /// Those on its list, once it was decided.
+    /// The peers on its list, once it was decided.
     list: Option<Vec<Member>>,
-    /// What the claimant knew to be stable when it asked for promises.
+    /// The stable position known to the claimant when it asked for promises.
     stable: Option<(Epoch, Seq)>,
 }
 
 #[derive(Debug)]
 struct Promise {
     by: Member,
-    /// When it was said first.
+    /// When it was first sent.
     at: Time,
     log: Epoch,
-    /// Its last epoch, and where it ends. Whoever has adopted the cut of an epoch may hold nothing
-    /// of it yet; but what an earlier epoch has above that cut is superseded.
+    /// Its last epoch, and where that ends. A peer that has adopted the cut of an epoch may hold no
+    /// entry of it yet; but entries of an earlier epoch above that cut are superseded.
     rank: (Epoch, Seq),
-    /// The last epoch in which something stands, and where that ends.
+    /// The last epoch with an entry, and where that ends.
     end: (Epoch, Seq),
 }
 
 impl Claims {
-    /// When a member first said that it promises an epoch.
+    /// When a member first promised an epoch.
     pub(super) fn promised_at(&self, epoch: &Epoch, member: &Member) -> Option<Time> {
         let promises = &self.by_epoch.get(epoch)?.promises;
         promises.iter().find(|promise| promise.by == *member).map(|promise| promise.at)
     }
 
-    /// Those on whom the founder of an epoch counts, once it has decided.
+    /// The peers that the founder of an epoch counts on, once it has decided.
     pub(super) fn list(&self, epoch: &Epoch) -> &[Member] {
         self.by_epoch.get(epoch).and_then(|claim| claim.list.as_deref()).unwrap_or_default()
     }
@@ -61,7 +61,7 @@ impl Claims {
 }
 
 impl Truth {
-    /// A node promises an epoch: by then its log ends where it does.
+    /// A node promises an epoch: records the current end of its log.
     pub(super) fn note_promise(&mut self, at: Time, node: &Node, claimed: &Epoch) {
         let (by, log) = (node.contact().member.clone(), node.log_id());
         let (rank, end) = ((node.epoch(), node.contiguous()), ends(node, None));
@@ -86,7 +86,7 @@ impl Truth {
         }
     }
 
-    /// Looks at the epoch of a node's log, where it is another one than before.
+    /// Judges the epoch of a node's log, if it has changed.
     pub(super) fn judge_epoch(&mut self, now: Time, number: usize, node: &Node) {
         let epoch = node.epoch();
         if self.known[number].epoch == epoch {
@@ -124,7 +124,7 @@ impl Truth {
         });
     }
 
-    /// What its founder knew to be stable stands in it still.
+    /// The entries that its founder knew to be stable are still in it.
     fn judge_kept(&mut self, now: Time, node: &Node, epoch: &Epoch) {
         let Some((of, stable)) =
             self.claims.by_epoch.get(epoch).and_then(|claim| claim.stable.clone())
@@ -142,8 +142,8 @@ impl Truth {
         });
     }
 
-    /// Those on its list have promised it, and in mode `primary` they are a quorum of the view that
-    /// it goes on from.
+    /// The peers on its list have promised it, and in mode `primary` they are a quorum of the view
+    /// that it continues from.
     fn judge_list(&mut self, now: Time, node: &Node, epoch: &Epoch) {
         let me = &node.contact().member;
         let Some(claim) = self.claims.by_epoch.get(epoch) else { return };
@@ -185,8 +185,8 @@ impl Truth {
     }
 }
 
-/// The last epoch of a node's log in which something stands, but for one that has just begun, and
-/// where that ends.
+/// The last epoch of a node's log with an entry, except an epoch that has just begun, and where
+/// that ends.
 fn ends(node: &Node, but_for: Option<&Epoch>) -> (Epoch, Seq) {
     let rows =
         node.covers().rev().filter(|(epoch, first, last)| first <= last && Some(*epoch) != but_for);

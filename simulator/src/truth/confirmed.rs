@@ -1,4 +1,4 @@
-//! What a publisher is told of its own readings, and how many of them it keeps.
+//! What a publisher is told about its own readings, and how many of them it keeps.
 
 use protocol::id::{Epoch, Oseq, Seq};
 use protocol::io::Outcome;
@@ -9,19 +9,19 @@ use protocol::time::Time;
 use super::ranges::Ranges;
 use super::{Law, Truth};
 
-/// What a peer was told of its own readings.
+/// What a peer was told about its own readings.
 #[derive(Debug, Default)]
 pub(super) struct Confirmed {
     ordered: Ranges,
     stable: Ranges,
-    /// Those that it was told are lost.
+    /// The readings that it was told are lost.
     pub(super) lost: Ranges,
-    /// The last of them that was stable when that could be seen.
+    /// The last of them that was stable as far as that could be seen.
     known_stable: Oseq,
 }
 
-/// Readings of which something is told: their numbers, and where the first one is said to stand, if
-/// anything is said of that.
+/// A report about readings: their numbers, and the position of the first one, if the report has
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
     pub(super) first: Oseq,
@@ -30,7 +30,7 @@ pub(super) struct Told<'a> {
 }
 
 impl Truth {
-    /// A publisher is told what became of some of its readings: they stand where it is told.
+    /// A publisher is told the positions of some of its readings: they are at these positions.
     pub(super) fn judge_place(
         &mut self,
         now: Time,
@@ -67,7 +67,7 @@ impl Truth {
             return self.judge_unplaced(now, number, node, (first, last), what);
         };
         let end = seq.plus(last.above(first));
-        // In the same call the log may have become another one, and its older part may be gone.
+        // In the same call the log may have been replaced, and its older part discarded.
         let is_there =
             node.covers().any(|(covering, from, to)| covering == epoch && from <= seq && end <= to);
         if !is_there || seq <= node.base() {
@@ -90,8 +90,8 @@ impl Truth {
         });
     }
 
-    /// A publisher is told of readings that only a snapshot stands for: they are in that part of
-    /// its log, and were not lost.
+    /// A publisher is told about readings covered by a snapshot only: they are in that part of its
+    /// log, and were not lost.
     fn judge_unplaced(
         &mut self,
         now: Time,
@@ -130,8 +130,8 @@ impl Truth {
         });
     }
 
-    /// A publisher is told that readings are stable which only a snapshot stands for. They are
-    /// judged where another peer retains the last of them.
+    /// A publisher is told that readings covered by a snapshot only are stable. They are judged if
+    /// another peer retains the last of them.
     pub(super) fn judge_unplaced_stable(
         &mut self,
         now: Time,
@@ -162,7 +162,7 @@ impl Truth {
         }
     }
 
-    /// A publisher is told of each reading as soon as that stands in its log.
+    /// A publisher is told about each reading as soon as it is in its log.
     pub(super) fn judge_prompt(&mut self, now: Time, number: usize, node: &Node) {
         let (me, end, known) = (&node.contact().member, node.contiguous(), &self.known[number]);
         let is_same = known.tip.0 == node.epoch();
@@ -184,7 +184,7 @@ impl Truth {
         });
     }
 
-    /// Of what is stable a publisher keeps no more than it is to.
+    /// A publisher keeps no more of its stable readings than its limit.
     pub(super) fn judge_outbox(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
         let sinks = &mut self.sinks[number];
@@ -210,7 +210,7 @@ impl Truth {
         }
     }
 
-    /// At rest every publisher was told of each of its readings.
+    /// At rest every publisher was told about each of its readings.
     pub(super) fn judge_told(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
         let sinks = &self.sinks[number];

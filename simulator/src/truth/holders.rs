@@ -1,9 +1,9 @@
-//! Who has ever held which part of which log.
+//! Which processes have ever held which part of which log.
 //!
-//! A position of an epoch has one entry, and one history below it; so whoever has held the last
-//! position of an epoch has held all below, and one number for each epoch is enough. What a
-//! snapshot stands for counts as held: whether the snapshot was of stable entries is a question of
-//! its own.
+//! A position of an epoch has one entry, and one history below it. So a process that has held the
+//! last position of an epoch has held everything below, and one number per epoch suffices. Entries
+//! covered by a snapshot count as held: whether the snapshot covered only stable entries is a
+//! separate question.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use protocol::id::{Epoch, Member, Seq};
 use protocol::node::Node;
 use protocol::view::View;
 
-/// All processes that there have been.
+/// All processes that ever ran.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     all: Vec<Holder>,
     by_member: BTreeMap<Member, usize>,
 }
 
-/// What one process has held.
+/// The entries that one process has held.
 #[derive(Debug)]
 struct Holder {
-    /// How it is called at present.
+    /// Its present name.
     member: Member,
     /// The last position of each epoch that it has held.
     held: BTreeMap<Epoch, Seq>,
     /// Whether it still runs.
     lives: bool,
-    /// Where its log ended when it was looked at last.
+    /// The end of its log at the last look.
     end: (Epoch, Seq),
 }
 
 impl Holders {
-    /// A process that has held nothing yet; its number.
+    /// Adds a process that has held nothing yet; returns its number.
     pub(super) fn begin(&mut self, member: &Member) -> usize {
         self.all.push(Holder {
             member: member.clone(),
@@ -45,7 +45,7 @@ impl Holders {
         number
     }
 
-    /// Looks at what a process holds.
+    /// Examines the log of a process.
     pub(super) fn look(&mut self, number: usize, node: &Node) {
         let holder = &mut self.all[number];
         let member = &node.contact().member;
@@ -60,8 +60,8 @@ impl Holders {
         }
         let is_new = holder.end.0 != *epoch;
         holder.end = (epoch.clone(), last);
-        // Within an epoch only its own row moves, unless the log was replaced, and then the epoch
-        // is another one too or the end is lower.
+        // Within an epoch only its own row changes. If the log was replaced, the epoch differs or
+        // the end is lower.
         holder.hold(epoch, last);
         if is_new {
             covers.for_each(|(epoch, _, last)| holder.hold(epoch, last));
@@ -83,8 +83,8 @@ impl Holders {
         self.by_member.get(member).is_some_and(|number| self.all[*number].lives)
     }
 
-    /// Whether no process has ever had that name: somebody makes it up, and only it knows what it
-    /// holds.
+    /// Whether no process has ever had that name: a liar made it up, and only the liar knows what
+    /// it holds.
     pub(super) fn is_stranger(&self, member: &Member) -> bool {
         self.by_member.keys().all(|known| known.id != member.id)
     }
@@ -103,8 +103,8 @@ impl Holders {
             .unwrap_or(Seq::ZERO)
     }
 
-    /// Whether a process has held a position of an epoch: by that epoch itself, or by one that
-    /// stands above it in a node's log.
+    /// Whether a process has held a position of an epoch: by that epoch itself, or by a later epoch
+    /// in a node's log.
     pub(super) fn has_held(&self, member: &Member, of: &Node, epoch: &Epoch, seq: Seq) -> bool {
         let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else {
             return false;
@@ -112,20 +112,20 @@ impl Holders {
         holder.held.get(epoch).is_some_and(|held| *held >= seq) || self.reach(member, of) >= seq
     }
 
-    /// Whether a process has taken up an epoch, whether or not anything stood in it yet.
+    /// Whether a process has adopted an epoch, with or without an entry in it.
     pub(super) fn has_begun(&self, member: &Member, epoch: &Epoch) -> bool {
         self.by_member.get(member).is_some_and(|number| self.all[*number].held.contains_key(epoch))
     }
 
-    /// Whether those who have held that position of a node's log are a quorum of a view: more than
-    /// half of it, or half of it with its leader.
+    /// Whether the holders of that position of a node's log are a quorum of a view: more than half
+    /// of it, or half of it including its leader.
     pub(super) fn is_quorum(&self, view: &View, of: &Node, seq: Seq) -> bool {
         is_quorum(view, |member| *member == of.contact().member || self.reach(member, of) >= seq)
     }
 }
 
-/// Whether those for whom `counts` is true are more than half of a view, or half of it with its
-/// leader.
+/// Whether the members for which `counts` is true are more than half of a view, or half of it
+/// including its leader.
 pub(super) fn is_quorum(view: &View, counts: impl Fn(&Member) -> bool) -> bool {
     let count = view.members.iter().filter(|contact| counts(&contact.member)).count();
     2 * count > view.size()

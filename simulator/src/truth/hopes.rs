@@ -1,4 +1,5 @@
-//! Whether some of the group could go on, by what they hold: mode `primary` takes a quorum.
+//! Whether some peers could continue as a group, by the logs that they hold: mode `primary` needs a
+//! quorum.
 
 use protocol::id::Member;
 use protocol::node::Node;
@@ -7,13 +8,14 @@ use super::Truth;
 use super::holders::is_quorum;
 
 impl Truth {
-    /// Whether these, who can all talk to one another, could go on from the newest log that one of
-    /// them holds, or found a group where none does. Mode `available` asks for nothing.
+    /// Whether these peers, which can all reach one another, could continue from the newest log
+    /// that one of them holds, or found a group if none holds any. Mode `available` demands
+    /// nothing.
     pub(crate) fn may_go_on(&self, nodes: &[&Node]) -> bool {
         if !self.is_primary() {
             return true;
         }
-        // Who has been in a view and lost its log has no vote: it cannot tell what it knew.
+        // A peer that has been in a view and lost its log has no vote: it cannot tell what it knew.
         let votes = |node: &&&Node| !node.epoch().is_none() || node.is_fresh();
         let is_there = |member: &Member| {
             nodes.iter().filter(votes).any(|node| node.contact().member == *member)
@@ -31,7 +33,7 @@ impl Truth {
         };
         let views = newest.last_views();
         let Some((at, _)) = views.first() else { return false };
-        // The view before counts until somebody there knows that the newest one is stable.
+        // The previous view counts until a peer there knows that the newest one is stable.
         let knows = |node: &&Node| {
             node.stable().min(self.holders.reach(&node.contact().member, newest)) >= *at
         };

@@ -1,4 +1,4 @@
-//! What was known of a process when it was looked at last.
+//! The state of a process at the last look.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,29 +7,29 @@ use protocol::id::{Epoch, Member, Seq};
 use protocol::node::Node;
 use protocol::time::Time;
 
-/// What was known of one process.
+/// The state of one process.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// What it took for stable.
+    /// The last position that it took for stable.
     pub(super) stable: Seq,
-    /// Above what it kept its log.
+    /// The base of its log.
     pub(super) base: Seq,
-    /// How many bytes of it.
+    /// The bytes of its log.
     pub(super) weight: u64,
-    /// Where the newest view of a leader stood.
+    /// The position of a leader's newest view.
     pub(super) view_at: Seq,
-    /// Where its log ended.
+    /// The end of its log.
     pub(super) end: Seq,
-    /// Where it had ended one look earlier.
+    /// The end of its log one look earlier.
     pub(super) end_before: Seq,
-    /// Where it has ended of late, and from when on, oldest first: all but the first lie within the
+    /// The recent ends of its log, with their times, oldest first: all but the first lie within the
     /// last two heartbeats.
     ends: VecDeque<(Time, Seq)>,
     /// The epoch of its log.
     pub(super) epoch: Epoch,
-    /// The epoch of the last entry of its log, and where that stood.
+    /// The epoch of the last entry of its log, and its position.
     pub(super) tip: (Epoch, Seq),
-    /// Of how many others it believed how much, in all.
+    /// The number of members with a known progress, and the sum of that progress.
     pub(super) believed: (u64, u64),
     /// Whether it led.
     pub(super) leads: bool,
@@ -39,13 +39,13 @@ pub(super) struct Known {
     pub(super) follows: bool,
     /// Whether it was ever in a group.
     pub(super) was_member: bool,
-    /// Whether it was about to make way for another leader.
+    /// Whether it was about to give way to another leader.
     pub(super) makes_way: bool,
-    /// Of a leader: for how long of the time in which it ran each member has lagged by too much,
-    /// and when it ran last.
+    /// Of a leader: for how much of its running time each member has lagged too far, and when it
+    /// ran last.
     pub(super) lagging: BTreeMap<Member, Duration>,
-    /// Of a leader: by which question each member came in or began anew, in which epoch, and from
-    /// where on it is to keep up.
+    /// Of a leader: the request by which each member was admitted or began anew, with the epoch and
+    /// the position from which it is to keep up.
     pub(super) answered: BTreeMap<Member, (Epoch, u64, Seq)>,
     /// When it ran last.
     pub(super) ran_at: Time,
@@ -78,7 +78,7 @@ impl Default for Known {
 }
 
 impl Known {
-    /// Looks at a node once everything that it has done was judged.
+    /// Records the state of a node after its last call was judged.
     pub(super) fn note(&mut self, now: Time, node: &Node, heartbeat_interval: Duration) {
         let end = node.contiguous();
         if self.ends.back().is_none_or(|(_, last)| *last != end) {
@@ -102,8 +102,7 @@ impl Known {
         self.was_member |= self.leads || self.follows;
     }
 
-    /// Up to where its log has reached for two heartbeats: what was numbered since may be under way
-    /// still.
+    /// The end of its log two heartbeats ago: entries numbered since may still be in flight.
     pub(super) fn stood(&self, now: Time, heartbeat_interval: Duration) -> Seq {
         let since =
             |at: usize| self.ends.get(at).map_or(Duration::ZERO, |(from, _)| now.since(*from));

@@ -1,5 +1,5 @@
-//! Leaving: nothing is left behind that nobody has, or it is told, and a group that is whole lets a
-//! member go.
+//! Leaving: no reading is left behind unheld or unreported, and a group that is whole lets a member
+//! go.
 
 use protocol::id::{Member, Oseq, Seq};
 use protocol::message::Entry;
@@ -9,7 +9,7 @@ use protocol::time::Time;
 use super::{Law, Truth};
 
 impl Truth {
-    /// A peer that has left, and knows it, has left nothing behind that nobody has.
+    /// A peer that has left and knows it leaves no reading behind that no other peer has.
     pub(super) fn judge_leaver(&mut self, now: Time, number: usize, node: &Node, others: &[&Node]) {
         let me = &node.contact().member;
         let leader = others.iter().find(|other| other.leads() && other.epoch() == node.epoch());
@@ -24,8 +24,8 @@ impl Truth {
         }
         let accepted = self.accepted(number, me);
         if node.joins() && self.known[number].was_member {
-            // What the group that it comes from has numbered, the next one has not; it would go in
-            // first, or without a confirmation.
+            // Readings numbered by the group that it comes from are unknown to the next group; they
+            // would have to be admitted there first, or stay unconfirmed.
             self.notes.judge(Law::LeftClean, now, accepted == 0, || {
                 format!(
                     "{me} stops as having left with {accepted} accepted readings, between two \
@@ -35,12 +35,12 @@ impl Truth {
         }
         let views = node.last_views();
         let is_left = |member: &Member| member != me && self.holders.is_there(member);
-        // The last of its group takes the log with it.
+        // The last member of a group takes the log with it.
         let is_last = views
             .first()
             .is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
         let own = Some(node.last_oseq(me)).filter(|_| is_last);
-        // A peer that has handed it over and gone on to another group has it, too: only its origin
+        // A peer that has delivered it and moved to another group has it, too: only its origin
         // could publish it there again.
         let had = self
             .current
@@ -48,7 +48,7 @@ impl Truth {
             .flatten()
             .filter(|other| **other != number)
             .map(|other| self.sinks[*other].highest(me));
-        // What was stable may be gone since with all others that held it.
+        // A stable entry may be gone since, together with all its holders.
         let unstable = node.between(node.stable().next(), node.contiguous()).find_map(
             |(_, entry)| match entry {
                 Entry::Readings { origin, first, .. } if origin == *me => Some(first),
@@ -82,7 +82,7 @@ impl Truth {
         }
     }
 
-    /// A peer that leaves without knowing what became of the rest of its readings says which these
+    /// A peer that leaves without knowing the fate of the rest of its readings reports which these
     /// are.
     pub(super) fn judge_unconfirmed(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
@@ -116,7 +116,7 @@ impl Truth {
             .map_or(0, |(_, accepted)| accepted)
     }
 
-    /// Everybody who was to leave had time enough to.
+    /// Every leaver had enough time.
     pub(crate) fn judge_farewell(&mut self, now: Time, stays: Option<&Node>) {
         self.notes.judge(Law::LetGo, now, stays.is_none(), || {
             let (who, at) = stays.map_or((String::new(), Seq::ZERO), |node| {

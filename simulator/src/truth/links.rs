@@ -1,12 +1,12 @@
-//! Between whom words could pass, at every instant: what was wrong on which way or at which host,
-//! and until when.
+//! Which hosts could exchange messages at every instant: which link or host had a fault, and until
+//! when.
 //!
-//! The hand behind the simulation tells what it does and what it undoes. A way is wrong while a cut is
-//! in force, while connections stall, drip, stand half open or are forgotten, while messages are
-//! lost by decree, in weather so bad that a round trip takes long, and at the moment at which a
-//! connection breaks. A host is wrong while its process stands still or is slow, while it has no
-//! descriptors, and at the moment at which its clock jumps. Lost datagrams make no way wrong:
-//! nobody who is in a group rests on them.
+//! The simulation's fault functions report what they do and undo. A link has a fault while a cut is
+//! in force; while connections stall, drip, are half open or forgotten; while listed messages are
+//! lost; in weather so bad that a round trip takes long; and at the moment at which a connection
+//! breaks. A host has a fault while its process is paused or slow, while it has no descriptors, and
+//! at the moment at which its clock jumps. Lost datagrams are no fault of a link: no member of a
+//! group depends on them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,44 +14,44 @@ use std::time::Duration;
 use protocol::config::Knobs;
 use protocol::time::Time;
 
-/// What was done between whom.
+/// The faults between hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// For every ordered pair of hosts that something was ever wrong between.
+    /// Every ordered pair of hosts with a present or past fault.
     ways: BTreeMap<(usize, usize), Trouble>,
-    /// For every host at which something was ever wrong.
+    /// Every host with a present or past fault.
     hosts: BTreeMap<usize, Trouble>,
-    /// Who cannot dial whom.
+    /// Pairs that cannot dial.
     dials: BTreeMap<(usize, usize), Trouble>,
-    /// Who has no descriptors.
+    /// Hosts without descriptors.
     dry: BTreeMap<usize, Trouble>,
-    /// Who does not hear whom.
+    /// Pairs that do not hear each other.
     hearing: BTreeMap<(usize, usize), Trouble>,
-    /// When a process began or ended on a host, and whether its end could be noticed at once.
+    /// When a process started or ended on a host, and whether its end was noticeable at once.
     turned: BTreeMap<usize, (Time, bool)>,
-    /// What is in force, by the number of its record.
+    /// The faults in force, by the number of their record.
     in_force: BTreeMap<u64, Wrong>,
     /// Whether somebody can reach more or fewer than when it was asked last.
     is_changed: bool,
 }
 
-/// What is wrong.
+/// A fault.
 #[derive(Clone, Debug)]
 pub(crate) enum Wrong {
-    /// Nothing goes from the first of each pair to the second.
+    /// Nothing passes from the first of each pair to the second.
     Cut(Vec<(usize, usize)>),
-    /// What goes from the first of each pair to the second is late, or some of it is lost.
+    /// Data from the first of each pair to the second is late, or some of it is lost.
     Ways(Vec<(usize, usize)>),
-    /// Whoever runs on a host stands still.
+    /// The process on a host is paused.
     Still(usize),
-    /// Whoever runs on a host is slow, or late.
+    /// The process on a host is slow, or late.
     Host(usize),
-    /// The same, because it has no descriptors: it can neither dial nor be dialled.
+    /// The same, because the host has no descriptors: it can neither dial nor be dialled.
     Dry(usize),
-    /// Nothing that a connection carries, but new ones from the first of each pair to the second.
+    /// Connections are whole, but the first of each pair cannot dial the second.
     Dials(Vec<(usize, usize)>),
-    /// Nothing but datagrams, some sort of which does not pass from the first of each pair to the
-    /// second.
+    /// Only datagrams are affected: one kind of them does not pass from the first of each pair to
+    /// the second.
     Hearing(Vec<(usize, usize)>),
 }
 
@@ -61,8 +61,8 @@ impl Wrong {
     }
 }
 
-/// How often something is wrong at present, how often so that nothing works, and when something was
-/// wrong last.
+/// The number of present faults, the number of those that stop everything, and the time of the last
+/// fault.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
     now: u32,
@@ -73,7 +73,7 @@ struct Trouble {
 }
 
 impl Links {
-    /// Something is wrong from now on.
+    /// A fault begins.
     pub(crate) fn begin(&mut self, now: Time, id: u64, wrong: Wrong) {
         let wholly = wrong.is_wholly();
         self.is_changed |= wholly > 0;
@@ -85,7 +85,7 @@ impl Links {
         self.in_force.insert(id, wrong);
     }
 
-    /// Something is over, if it was not over before.
+    /// A fault ends, if it did not end before.
     pub(crate) fn end(&mut self, now: Time, id: u64) {
         if let Some(wrong) = self.in_force.remove(&id) {
             let wholly = wrong.is_wholly();
@@ -97,21 +97,20 @@ impl Links {
         }
     }
 
-    /// The process on a host is gone; what was wrong with it alone went with it, if that is what
-    /// has this number.
+    /// The process on a host is gone; the fault of that process alone ends with it, if it has this
+    /// number.
     pub(crate) fn gone(&mut self, now: Time, host: usize, id: u64) {
         if matches!(self.in_force.get(&id), Some(Wrong::Still(there)) if *there == host) {
             self.end(now, id);
         }
     }
 
-    /// Something is wrong at this moment.
+    /// A fault at this moment only.
     pub(crate) fn touch(&mut self, now: Time, wrong: &Wrong) {
         self.each(wrong, |trouble| trouble.last = now);
     }
 
-    /// A process begins or ends on a host; `told` where it ends, and whoever dials there from now
-    /// on is refused.
+    /// A process starts or ends on a host; `told` if it ends and later dials are refused.
     pub(crate) fn turn(&mut self, now: Time, host: usize, told: bool) {
         self.turned.insert(host, (now, told));
         self.is_changed = true;
@@ -122,49 +121,48 @@ impl Links {
         std::mem::take(&mut self.is_changed)
     }
 
-    /// Since when the same process runs on a host, or none.
+    /// Since when the same process, or none, is on a host.
     pub(super) fn same_since(&self, host: usize) -> Time {
         self.turned.get(&host).map_or(Time::ZERO, |(at, _)| *at)
     }
 
-    /// When a process ended on a host where everybody could notice at once.
+    /// When a process ended on a host, if its end was noticeable at once.
     pub(super) fn told_end(&self, host: usize) -> Option<Time> {
         self.turned.get(&host).filter(|(_, told)| *told).map(|(at, _)| *at)
     }
 
-    /// Since when words pass between two hosts both ways, and whoever runs there listens; never
-    /// where they do not.
+    /// Since when messages pass between two hosts both ways and the processes there listen; none if
+    /// they do not.
     pub(super) fn whole_since(&self, a: usize, b: usize) -> Option<Time> {
         Some(self.open_since(a, b)?.max(self.well_since(a)?).max(self.well_since(b)?))
     }
 
-    /// Since when a host that works can have its questions answered by another one; never where it
-    /// cannot.
+    /// Since when a working host can get answers from another one; none if it cannot.
     pub(super) fn answered_since(&self, asker: usize, asked: usize) -> Option<Time> {
         Some(self.open_since(asker, asked)?.max(self.well_since(asked)?))
     }
 
-    /// Since when words pass between two hosts both ways; never where they do not.
+    /// Since when messages pass between two hosts both ways; none if they do not.
     pub(super) fn open_since(&self, a: usize, b: usize) -> Option<Time> {
         Some(Self::since(&self.ways, (a, b))?.max(Self::since(&self.ways, (b, a))?))
     }
 
-    /// Whether no question of one host to another can be answered.
+    /// Whether no request of one host to another can be answered.
     pub(super) fn is_cut(&self, a: usize, b: usize) -> bool {
         self.is_barred(a, b) || self.is_barred(b, a)
     }
 
-    /// Whether nothing goes over a link from one host to another.
+    /// Whether nothing passes over a link from one host to another.
     pub(super) fn is_barred(&self, from: usize, to: usize) -> bool {
         self.ways.get(&(from, to)).is_some_and(|trouble| trouble.wholly > 0)
     }
 
-    /// Whether whoever runs on a host stands still.
+    /// Whether the process on a host is paused.
     pub(super) fn is_still(&self, host: usize) -> bool {
         self.hosts.get(&host).is_some_and(|trouble| trouble.wholly > 0)
     }
 
-    /// Since when either of two hosts can dial the other; never where one cannot.
+    /// Since when either of two hosts can dial the other; none if one cannot.
     pub(super) fn dialled_since(&self, a: usize, b: usize) -> Option<Time> {
         let dials = Self::since(&self.dials, (a, b)).zip(Self::since(&self.dials, (b, a)))?;
         let dry = Self::since(&self.dry, a).zip(Self::since(&self.dry, b))?;
@@ -185,17 +183,17 @@ impl Links {
         if broke < from || to.is_some_and(|to| to <= from) { Some(Time::ZERO) } else { to }
     }
 
-    /// Since when a host has descriptors to dial, and to be dialled, with; never where it has none.
+    /// Since when a host has descriptors to dial and to be dialled; none if it has none.
     pub(super) fn furnished_since(&self, host: usize) -> Option<Time> {
         Self::since(&self.dry, host)
     }
 
-    /// Since when two hosts hear each other's datagrams; never where one does not.
+    /// Since when two hosts hear each other's datagrams; none if one does not.
     pub(super) fn heard_since(&self, a: usize, b: usize) -> Option<Time> {
         Some(Self::since(&self.hearing, (a, b))?.max(Self::since(&self.hearing, (b, a))?))
     }
 
-    /// Since when nothing is wrong at a host; never where something is.
+    /// Since when a host has no fault; none if it has one.
     pub(super) fn well_since(&self, host: usize) -> Option<Time> {
         Self::since(&self.hosts, host)
     }
@@ -225,8 +223,8 @@ impl Links {
     }
 }
 
-/// How long a question may go without an answer before it is asked again (`docs/GUARANTEES.md` says
-/// the same): a line on which a round trip takes longer is a bad one.
+/// How long a request may stay unanswered before it is repeated (`docs/GUARANTEES.md` says the
+/// same): a link with a longer round trip is a bad one.
 pub(crate) fn round(knobs: &Knobs) -> Duration {
     let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, .. } =
         *knobs;

@@ -1,12 +1,13 @@
-//! What each part of the group owes: a leader, in time, and order for what is published there.
+//! The duties of each part of the group: a leader in time, and order for the readings published
+//! there.
 //!
-//! A part is all hosts that reach one another, directly or by others, as far as the links really
-//! are whole. It owes something once nothing has happened to it for long enough: nobody of it died,
-//! started or stood still, and no link between two of it was cut or bad. What happens elsewhere, or
-//! happened before, is no excuse. Where some of a part cannot reach each other, it owes nothing:
-//! who is to lead it is not for everybody to say. Where somebody outside is heard and cannot be
-//! answered, what that one claims, and numbers, counts here too, and the part begins anew when it
-//! has given up on it: it owes a leader one election later.
+//! A part is a maximal set of hosts that reach one another, directly or through others, over links
+//! that really are whole. It has duties once it was undisturbed for long enough: no peer of it
+//! died, started or was paused, and no link between two of its peers was cut or bad. Events
+//! elsewhere or earlier are no excuse. If some peers of a part cannot reach each other, it has no
+//! duties: not every peer can take part in the choice of a leader. If a peer outside is heard and
+//! cannot be answered, its claims and numbers count here too, and the part begins anew when it has
+//! given up on that peer: its leader is due one election later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,43 +21,43 @@ use protocol::time::Time;
 use super::links::round;
 use super::{Law, Truth};
 
-/// The parts that there are.
+/// The present parts.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     all: Vec<Part>,
 }
 
-/// One of them.
+/// One part.
 #[derive(Clone, Debug)]
 struct Part {
     hosts: BTreeSet<usize>,
-    /// When it came about, or when something happened to it last.
+    /// When it appeared, or was disturbed last.
     since: Time,
-    /// How many groups, and peers that follow nobody, it consisted of then.
+    /// How many groups, and peers without a leader, it consisted of then.
     groups: u32,
-    /// Whether all that happened was the end of some whose machines said so at once.
+    /// Whether the only disturbance was the end of peers whose machines reported it at once.
     told: bool,
-    /// Whether somebody outside was heard since, and could not be answered.
+    /// Whether a peer outside was heard since, and could not be answered.
     hears: bool,
-    /// Whether everybody in it has a leader by now, and whether it is the same one.
+    /// Whether every peer in it has a leader by now, and whether it is the same one.
     is_led: bool,
     is_one: bool,
-    /// What each waited for: it is ordered when the next mark is set.
+    /// The readings that waited at the last mark: they are ordered by the next one.
     marked: Option<Mark>,
     /// Whether it was a part of a larger one, or none, since it was looked at.
     was_else: bool,
 }
 
-/// A moment, and what everybody waited for then, by its host.
+/// A moment, and the readings that waited then, by host.
 #[derive(Clone, Debug)]
 struct Mark {
     at: Time,
-    /// The number of a reading that is to be ordered, and where its publisher's log ended.
+    /// The number of a reading that is to be ordered, and the end of its publisher's log.
     due: BTreeMap<usize, (u64, Seq)>,
 }
 
 impl Truth {
-    /// Looks at all parts; `nodes` are those that run, by their hosts.
+    /// Judges all parts; `nodes` are the running ones, by host.
     pub(crate) fn judge_parts(&mut self, now: Time, nodes: &[(usize, &Node)]) {
         let before = std::mem::take(&mut self.parts.all);
         for hosts in self.components(nodes) {
@@ -73,8 +74,8 @@ impl Truth {
                 part.groups = groups(&members);
             }
             part.hears |= !part.is_led && self.hears_outsiders(&part.hosts, nodes);
-            // A leader that moves to a higher epoch leads on, and one that is handed over to leads,
-            // as soon as those who follow it have promised that one.
+            // A leader that moves to a higher epoch still leads, and a leader after a hand-over
+            // leads as soon as its followers have promised its epoch.
             let renews = members
                 .iter()
                 .any(|(host, node)| node.renews() || self.has_handed_over(now, *host));
@@ -103,7 +104,7 @@ impl Truth {
         }
     }
 
-    /// A part of which there was none like it: what is left of a larger one, or something new.
+    /// A new part: the rest of a larger one, or a new combination.
     fn begun(&self, now: Time, hosts: &BTreeSet<usize>, before: &[Part]) -> Part {
         let part = Part::new(now, hosts.clone());
         let Some(larger) =
@@ -111,7 +112,7 @@ impl Truth {
         else {
             return part;
         };
-        // Who was cut off from it before, or could not dial it, could not notice.
+        // A peer that was cut off from it before, or could not dial it, could not notice.
         let is_before = |since: Option<Time>, end: Time| since.is_some_and(|since| since < end);
         let noticed = |here: usize, host: usize, end: Time| {
             is_before(self.links.open_since(here, host), end)
@@ -131,8 +132,8 @@ impl Truth {
     fn judge_leader(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
         let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
         let span = part.replaced_within(&self.knobs);
-        // Who is in no group looks for one first, and that takes as long as a return; its vote
-        // comes as late.
+        // A peer in no group looks for one first, and that takes as long as a return; its vote
+        // comes that late.
         let was_in = |host: usize| {
             self.current[host]
                 .is_some_and(|number| self.seats[number].joining.is_none_or(|at| at < part.since))
@@ -151,7 +152,7 @@ impl Truth {
         }
     }
 
-    /// By then a part is one group.
+    /// By its deadline a part is one group.
     fn judge_oneness(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
         let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
         let hears = part.hosts.iter().all(|one| {
@@ -185,7 +186,7 @@ impl Truth {
         }
     }
 
-    /// What was published three beats ago is ordered.
+    /// Readings published three beats ago are ordered.
     fn judge_order(&mut self, now: Time, part: &mut Part, members: &[(usize, &Node)]) {
         let beats = 3 * self.knobs.heartbeat_interval;
         let leader = members.iter().find(|(_, node)| node.leads()).map(|(_, node)| *node);
@@ -211,8 +212,7 @@ impl Truth {
             }
             for (host, node) in members {
                 let Some((leader, (due, held))) = leader.zip(due.get(host)) else { continue };
-                // What stands behind many others in the leader's log is on its way to its publisher
-                // behind them.
+                // Entries far behind others in the leader's log reach their publisher after those.
                 let is_near = leader.contiguous().above(*held) <= NEAR;
                 let ordered = if is_near {
                     node.status().ordered
@@ -229,9 +229,9 @@ impl Truth {
                 });
             }
         }
-        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that
-        // wait elsewhere some are due. And of more than a member may lag by the leader turns some
-        // away, which come again behind all the others.
+        // Bandwidth is limited: in a flood no reading is in time, and of those that wait elsewhere
+        // some are due. And beyond the permitted lag the leader refuses some readings, which are
+        // sent again behind all others.
         let flood = FLOOD.min(self.knobs.max_lag_entries);
         let waits = |node: &Node| (node.status().published.0, node.status().ordered.0);
         let is_flooded = members
@@ -246,7 +246,7 @@ impl Truth {
         part.marked = (!is_flooded).then_some(Mark { at: now, due });
     }
 
-    /// Whether its process has handed over to another leader just now.
+    /// Whether its process has just handed over to another leader.
     fn has_handed_over(&self, now: Time, host: usize) -> bool {
         let handed_over = self.current[host].and_then(|number| self.seats[number].handed_over);
         handed_over.is_some_and(|at| now < at + self.knobs.sync_timeout)
@@ -256,7 +256,7 @@ impl Truth {
         self.current[host].is_some_and(|number| self.sinks[number].leaves)
     }
 
-    /// The hosts on which something runs, in groups that are connected.
+    /// The hosts with a process, grouped by connectivity.
     fn components(&self, nodes: &[(usize, &Node)]) -> Vec<BTreeSet<usize>> {
         let mut left: Vec<usize> = nodes
             .iter()
@@ -278,7 +278,7 @@ impl Truth {
         all
     }
 
-    /// Whether words of somebody else come in, and none go back.
+    /// Whether messages of a peer outside come in, and none go back.
     fn hears_outsiders(&self, hosts: &BTreeSet<usize>, nodes: &[(usize, &Node)]) -> bool {
         let mut outside = nodes
             .iter()
@@ -287,8 +287,8 @@ impl Truth {
         outside.any(|from| hosts.iter().any(|host| !self.links.is_barred(from, *host)))
     }
 
-    /// Since when nothing has happened to any of these; never where two of them do not reach each
-    /// other, or one is about to go.
+    /// Since when these hosts are undisturbed; none if two of them do not reach each other, or one
+    /// is about to leave.
     fn quiet_since(&self, hosts: &BTreeSet<usize>) -> Option<Time> {
         let mut quiet = Time::ZERO;
         for one in hosts {
@@ -318,9 +318,9 @@ impl Part {
         }
     }
 
-    /// How long it takes at most until who has lost its leader has another one
-    /// (`docs/GUARANTEES.md` says the same), with one more round of asking, because those who ask
-    /// do not begin at the same moment, and one more election where somebody outside is heard.
+    /// How long a peer that lost its leader takes at most to get another one (`docs/GUARANTEES.md`
+    /// says the same), with one more round of requests, because the peers do not begin at the same
+    /// moment, and one more election if a peer outside is heard.
     fn replaced_within(&self, knobs: &Knobs) -> Duration {
         let asking = knobs.election_timeout + knobs.sync_timeout;
         let later = if self.hears { asking } else { Duration::ZERO };
@@ -332,14 +332,14 @@ impl Part {
             }
     }
 
-    /// How long it takes until it is one group: a return for each group that it was, and one for
-    /// what was under way.
+    /// How long it takes to become one group: one return for each group that it was, and one for
+    /// messages in flight.
     fn one_within(&self, knobs: &Knobs) -> Duration {
         returned_within(knobs) * (1 + self.groups) + 2 * BACK_OFF_MAX
     }
 }
 
-/// Of how many groups and peers that follow nobody these consist.
+/// How many groups and peers without a leader these are.
 fn groups(members: &[(usize, &Node)]) -> u32 {
     let leaders: Vec<Option<PeerId>> =
         members.iter().map(|(_, node)| node.status().leader).collect();
@@ -363,7 +363,7 @@ fn names(nodes: &[&Node]) -> String {
 }
 
 /// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says
-/// the same): nothing in it is another timer's than the knobs'.
+/// the same): it depends on no timer but those of the knobs.
 pub(crate) fn returned_within(knobs: &Knobs) -> Duration {
     let Knobs {
         heartbeat_interval,
@@ -382,11 +382,11 @@ pub(crate) fn returned_within(knobs: &Knobs) -> Duration {
         + join_patience
 }
 
-/// So many readings of one peer pass in three beats, however narrow the line.
+/// This many readings of one peer pass in three beats, however narrow the link.
 const FEW: u64 = 8;
-/// Among so many positions are those few of a peer, and no more than a few of all others.
+/// Among this many positions are those few of a peer, and no more than a few of all others.
 const NEAR: u64 = 2 * FEW;
-/// With more readings of one peer that wait to be ordered, its lines are flooded.
+/// With more waiting readings of one peer, its links are flooded.
 const FLOOD: u64 = 64;
 /// The longest pause between two announcements of a joining peer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What is handed over follows upon what was handed over before it.
+//! Each delivery continues where the one before it ended.
 
 use protocol::id::Seq;
 use protocol::io::Delivery;
@@ -9,29 +9,29 @@ use protocol::time::Time;
 
 use super::{Law, Truth};
 
-/// How far the sinks of a process are.
+/// The progress of a process's sinks.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    /// In which log, and to which position.
+    /// The log, and the position in it.
     at: Option<(LogId, Seq)>,
-    /// Whether a view was told.
+    /// Whether a view was delivered.
     has_view: bool,
-    /// Whether the first one was told when it had been away and let in again.
+    /// Whether the first view was delivered after an absence and a new admission.
     is_late: bool,
-    /// If it came as one that joins: what its log had in common with the one that it came to, and
-    /// where the view stands there that let it in.
+    /// If it came as a joining peer: the last common position of its old log and the new one, and
+    /// the position of the view that admitted it.
     away: (Seq, Seq),
 }
 
 impl Past {
-    /// The last position that was handed over, or accounted for.
+    /// The last position that was delivered, or accounted for.
     pub(super) fn end(&self) -> Seq {
         self.at.as_ref().map_or(Seq::ZERO, |(_, at)| *at)
     }
 }
 
 impl Truth {
-    /// Position by position, or it is told why not.
+    /// Every position is delivered, or reported as missing.
     pub(super) fn judge_past(
         &mut self,
         now: Time,
@@ -59,7 +59,7 @@ impl Truth {
             | Delivery::View(_)
             | Delivery::Repeat { .. }
             | Delivery::Lost { .. } => {
-                // Of a log of which it has had nothing it begins anywhere.
+                // In a log of which it has nothing it begins anywhere.
                 let continues = first == at.next() || at == Seq::ZERO;
                 (*delivery.log() == log && continues, (delivery.log().clone(), last))
             }
@@ -75,13 +75,13 @@ impl Truth {
         });
     }
 
-    /// A peer that was away tells no view from before the one that let it in again.
+    /// A peer that was away delivers no view from before the view that admitted it again.
     pub(super) fn judge_told_view(&mut self, now: Time, number: usize, node: &Node, seq: Seq) {
         let past = &mut self.sinks[number].past;
         let is_first = !std::mem::replace(&mut past.has_view, true);
         let (held, let_in) = past.away;
-        // Of those that it held before it may tell the one that let it in at first, and what came
-        // then, if it has told none.
+        // Of the views that it held before it may deliver the admitting one first, and later ones,
+        // if it has delivered none.
         past.is_late |= is_first && seq <= held;
         let lived = seq >= let_in || past.is_late && seq <= held;
         self.notes.judge(Law::ViewsLived, now, lived, || {
@@ -93,7 +93,7 @@ impl Truth {
         });
     }
 
-    /// Notes where a node was let in, if it just was.
+    /// Records where a node was admitted, if it just was.
     pub(super) fn note_admission(&mut self, number: usize, node: &Node) {
         let me = &node.contact().member;
         let known = &self.known[number];
@@ -107,8 +107,8 @@ impl Truth {
         let is_listed = node.leads() || self.claims.lists(&node.epoch(), me);
         let past = &mut self.sinks[number].past;
         if is_listed {
-            // A cut lets nobody in: what it brings is told, and what came during an absence before
-            // is not.
+            // A cut admits no peer: its entries are delivered, and entries from before an absence
+            // are not.
             past.away.1 = past.away.1.min(held.next());
         } else if known.joins {
             (past.away, past.is_late) = ((held, let_in(node, held)), false);
@@ -116,9 +116,9 @@ impl Truth {
     }
 }
 
-/// Where the first view stands, of those that it did not hold before, by which a node came into its
-/// log's group. In one call it may be let in, sent away and let in again, and it goes by the first
-/// of them.
+/// The position of the first view, among those that it did not hold before, by which a node came
+/// into its log's group. In one call it may be admitted, removed and admitted again, and the first
+/// view counts.
 fn let_in(node: &Node, held: Seq) -> Seq {
     let me = &node.contact().member;
     let mut was_in = false;

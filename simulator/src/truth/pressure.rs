@@ -1,4 +1,4 @@
-//! When a leader takes readings and when not, and what becomes of members that cannot keep up.
+//! Backpressure: when a leader accepts readings, and the fate of members that cannot keep up.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use protocol::time::Time;
 use super::{Law, Truth};
 
 impl Truth {
-    /// A leader takes readings, but for a member that lags, and when it makes way.
+    /// A leader accepts readings, unless a member lags or it gives way.
     pub(super) fn judge_pressure(&mut self, now: Time, number: usize, node: &Node) {
         let known = &self.known[number];
         if !node.leads() {
@@ -19,8 +19,8 @@ impl Truth {
         let (me, end) = (&node.contact().member, node.contiguous());
         if node.is_under_pressure() {
             let most = node.believes().map(|(_, believed)| end.above(believed)).max().unwrap_or(0);
-            // It decides in the middle of a call, and has taken readings before that and discards
-            // what is stable after it.
+            // It decides in the middle of a call; it has accepted readings before that and discards
+            // stable entries after it.
             let weight = 2 * node.weight().max(known.weight);
             let has_reason = most > self.knobs.max_lag_entries || weight > self.knobs.retain_bytes;
             self.notes.judge(Law::PressedRightly, now, has_reason, || {
@@ -31,8 +31,8 @@ impl Truth {
                 )
             });
         }
-        // What it does in this call rests on what it found in the last one, before it numbered its
-        // own readings there.
+        // In this call it acts on the result of the last one, before it numbered its own readings
+        // there.
         if !known.leads || known.tip.0 != node.epoch() || end <= known.end {
             return;
         }
@@ -62,10 +62,10 @@ impl Truth {
         });
     }
 
-    /// Mode `available`: a leader that runs does not keep a member for ever that cannot keep up.
+    /// Mode `available`: a running leader does not keep a member for ever that cannot keep up.
     pub(super) fn judge_slow(&mut self, now: Time, (number, host): (usize, usize), node: &Node) {
         let end = node.contiguous();
-        // Time in which it did not run, or ran late, is not held against it.
+        // Time in which the leader did not run, or ran late, does not count.
         let well = self.links.well_since(host).unwrap_or(now);
         let known = &mut self.known[number];
         let ran = now.since(known.ran_at.max(well)).min(self.knobs.heartbeat_interval);
@@ -86,7 +86,7 @@ impl Truth {
         known.lagging.retain(|member, _| lagging.iter().any(|(other, _)| other == member));
         let knobs = &self.knobs;
         // After a pause of its own a leader asks first whether it still leads, and waits that long
-        // for the silent.
+        // for silent members.
         let in_doubt = now.since(well) <= knobs.heartbeat_timeout + knobs.heartbeat_interval;
         let most = knobs.slow_timeout + 3 * knobs.heartbeat_interval + 4 * knobs.join_batch;
         for (member, lag) in lagging {
@@ -105,8 +105,8 @@ impl Truth {
         }
     }
 
-    /// A leader lets somebody in. Whoever asks by another question than it came in by begins anew:
-    /// it may not hold any more what it held, and what it is sent then is the past.
+    /// A leader admits a peer. A member that asks with another request than that of its admission
+    /// begins anew: it may have lost what it held, and gets the past again.
     pub(crate) fn note_answered(
         &mut self,
         host: usize,
@@ -118,8 +118,8 @@ impl Truth {
         let views = node.last_views();
         let Some(contact) = views.first().and_then(|(_, view)| view.find(entrant)) else { return };
         let entrant = &contact.member;
-        // Who was named by an election, or came in with an earlier word, came in by another
-        // question than this one.
+        // A member named by an election, or admitted with an earlier request, has another request
+        // than this one.
         let came_now =
             node.came_in(entrant) == Some(added.view_at) && self.known[number].end < added.view_at;
         let answered = &mut self.known[number].answered;
@@ -136,8 +136,8 @@ impl Truth {
         self.lags(node, end).into_iter().map(|(_, lag)| lag).max().unwrap_or(0)
     }
 
-    /// By how much each of the others in its newest view lags, of what was numbered since it came
-    /// in, began anew, or the epoch began.
+    /// By how much each other member of its newest view lags, counting entries since its admission,
+    /// its new beginning, or the start of the epoch.
     fn lags(&self, node: &Node, end: Seq) -> Vec<(Member, u64)> {
         let views = node.last_views();
         let Some((_, view)) = views.first() else { return Vec::new() };

@@ -7,7 +7,7 @@ use protocol::id::Oseq;
 /// A set of numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ranges {
-    /// The last number of each range, by its first one. No two of them touch.
+    /// The last number of each range, by its first one. No two ranges touch.
     last: BTreeMap<Oseq, Oseq>,
 }
 
@@ -25,12 +25,12 @@ impl Ranges {
         self.last.insert(from, to);
     }
 
-    /// Whether all of these are in it.
+    /// Whether it contains all of these.
     pub(super) fn has(&self, from: Oseq, to: Oseq) -> bool {
         self.last.range(..=from).next_back().is_some_and(|(_, last)| *last >= to)
     }
 
-    /// The first number from 1 on that is neither in it nor in another one.
+    /// The first number from 1 on in neither of the two sets.
     pub(super) fn first_missing_of(&self, other: &Self) -> Oseq {
         let mut missing = Oseq(1);
         while let Some(last) = self.end_at(missing).max(other.end_at(missing)) {

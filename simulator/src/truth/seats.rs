@@ -1,9 +1,8 @@
-//! Who is put out of a group, and who takes whose place: held against which links were really whole
-//! between whom.
+//! Removals and successions, compared with the links that really were whole.
 //!
-//! Neither the leader that numbers a view nor the one that it replaces is asked for its reasons.
-//! What counts is what the hand behind the simulation did to the links between them and to their hosts,
-//! and where the other one's own node stands.
+//! Neither the leader that numbers a view nor the leader that it replaces is asked for its reasons.
+//! Only the faults of the links between them and of their hosts count, and the state of the other
+//! leader's own node.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,30 +17,31 @@ use protocol::view::View;
 
 use super::{Law, Linked, Truth};
 
-/// What is remembered of a process for these laws.
+/// The memory of a process for these laws.
 #[derive(Debug, Default)]
 pub(super) struct Seat {
-    /// Where its newest view stood when it was looked at last, and in which epoch.
+    /// The position and the epoch of its newest view at the last look.
     seen: Option<(Epoch, Seq)>,
-    /// Where its log ended as it grew, while it led, and since when; as far back as `slow_timeout`.
+    /// The ends of its log as it grew while it led, with their times; as far back as
+    /// `slow_timeout`.
     ends: VecDeque<(Time, Seq)>,
-    /// When it was in no group last: looked for one, or founded one.
+    /// When it was in no group last: it looked for one, or founded one.
     pub(super) joining: Option<Time>,
-    /// When it numbered the last view of its group, which becomes part of another one.
+    /// When it numbered the last view of its group before a merge.
     dissolving: Option<Time>,
     /// When it handed over to another leader last, if it has not led since.
     pub(super) handed_over: Option<Time>,
-    /// Which epoch it leads, by the round, and since when.
+    /// The round of the epoch that it leads, and since when.
     leads: Option<(u64, Time)>,
-    /// Which epoch it follows, by the round, and since when.
+    /// The round of the epoch that it follows, and since when.
     follows: Option<(u64, Time)>,
-    /// The view that it holds, with the round of its epoch, and since when.
+    /// Its view, with the round of its epoch, and since when.
     held: Option<((ViewId, u64), Time)>,
 }
 
 impl Truth {
-    /// Whether a node leads with another view than when it was looked at last; the other nodes are
-    /// needed then.
+    /// Whether a node leads with another view than at the last look; then the other nodes are
+    /// needed.
     pub(crate) fn is_news(&self, host: usize, node: &Node) -> bool {
         let Some(seat) =
             self.current.get(host).copied().flatten().map(|number| &self.seats[number])
@@ -51,7 +51,7 @@ impl Truth {
         node.leads() && seat.seen != newest_of(node)
     }
 
-    /// Looks at the newest view of a node.
+    /// Judges the newest view of a node.
     pub(super) fn judge_seats(
         &mut self,
         now: Time,
@@ -96,7 +96,7 @@ impl Truth {
             self.judge_claimant(now, host, node, before, others);
         }
         let me = &node.contact().member;
-        // A claim lets nobody in; whom its list names it has asked.
+        // A claim admits no peer; the claimant has asked the peers on its list.
         let is_new = |contact: &&Contact| {
             before.epoch == newest.epoch && !before.names(&contact.member) && contact.member != *me
         };
@@ -115,7 +115,7 @@ impl Truth {
         }
     }
 
-    /// A leader lets somebody in, who is there under that name, and alone.
+    /// A leader admits a peer that is running under that name, and alone.
     fn judge_admission(
         &mut self,
         now: Time,
@@ -134,7 +134,7 @@ impl Truth {
         });
     }
 
-    /// A leader ends its group, which is to become part of another one.
+    /// A leader ends its group for a merge into another one.
     pub(super) fn judge_dissolved(
         &mut self,
         now: Time,
@@ -149,8 +149,8 @@ impl Truth {
         let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
         let (me, end) = (&node.contact().member, node.contiguous());
         let since = self.seats[number].dissolving.take().unwrap_or(now);
-        // By its own clock, which may run ahead by a fiftieth; and what that jumps by in less than
-        // a beat it cannot tell from time that has passed.
+        // By its own clock, which may be ahead by a fiftieth; a jump of less than a beat is for it
+        // the same as elapsed time.
         let is_sure = self.links.well_since(host).is_some_and(|well| well <= since);
         let doubtful = if is_sure { Duration::ZERO } else { self.knobs.heartbeat_interval };
         let waited = since + (self.knobs.sync_timeout * 49 / 50).saturating_sub(doubtful) <= now;
@@ -188,20 +188,20 @@ impl Truth {
         let leads_on =
             others.iter().find(|other| other.contact().member == *leader && other.leads());
         let there = self.host_of(leader).filter(|_| leads_on.is_some() && !list.contains(leader));
-        // A supporter is bound by its promise. The claimant asks everybody until it leads.
+        // A supporter is bound by its promise. The claimant asks every peer until it leads.
         let until = |of: usize, member: &Member| {
             let promised_at = self.claims.promised_at(&node.epoch(), member).filter(|_| of != host);
             promised_at.unwrap_or(now)
         };
-        // Whoever was asked before it led could not say so.
+        // A peer that was asked before it led could not object.
         let led = |there: usize| {
             self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since)
         };
-        // Who was in no group meanwhile has looked for any, and for as long as it is to.
+        // A peer in no group meanwhile has looked for any, and for as long as it has to.
         let joining = |of: usize| {
             self.current[of].map(|number| self.seats[number].joining.unwrap_or(Time::ZERO))
         };
-        // Whom the leader has put out follows whomever it likes.
+        // A peer that the leader has removed may follow any leader.
         let follows = |of: usize, member: &Member| {
             of == host
                 || leads_on.and_then(|leader| leader.view()).is_some_and(|view| view.names(member))
@@ -233,7 +233,7 @@ impl Truth {
         }
     }
 
-    /// A leader leaves somebody out of its next view.
+    /// A leader leaves a member out of its next view.
     fn judge_removal(
         &mut self,
         now: Time,
@@ -249,11 +249,11 @@ impl Truth {
         let window = if stands { knobs.heartbeat_timeout } else { knobs.sync_timeout };
         let there = self.host_of(member).filter(|there| *there != host);
         let other = others.iter().find(|other| other.contact().member == *member);
-        // Nobody of that life is there any more, or it goes by another one by now.
+        // That life is over, or has another incarnation by now.
         let (Some(there), Some(other)) = (there, other) else { return };
         let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
-        // Who claims asks over new connections, most of which it dials itself; a leader has those
-        // that it has, and needs others where they broke.
+        // A claimant asks over new connections, most of which it dials itself; a leader has
+        // established ones, and needs new ones only if they broke.
         let can_ask = if stands {
             let furnished = self.links.furnished_since(host);
             furnished.zip(self.links.rejoined_since(host, there)).map(|(one, other)| one.max(other))
@@ -263,14 +263,14 @@ impl Truth {
         let is_whole = is_long(self.links.answered_since(host, there)) && is_long(can_ask);
         let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
         // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining
-        // peer: it has gone by itself.
+        // peer: it has left by itself.
         let is_in =
             if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
-        // Or its leader has gone on with it, and without this one.
+        // Or its leader has continued with it, and without this one.
         let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)));
         let is_in = is_in && *other.promised() <= newest.epoch;
-        // For as long as there was to hear it; who looks for another leader lets the heartbeats of
-        // this one go by.
+        // For as long as there was something to hear; a peer that looks for another leader ignores
+        // the heartbeats of this one.
         let is_in = is_in
             && self.current[there].is_some_and(|number| {
                 let seat = &self.seats[number];
@@ -282,20 +282,19 @@ impl Truth {
             });
         let reach = self.holders.reach(member, node);
         let seat = &self.seats[number];
-        // What it has got since, it may not have acknowledged yet: the longest that a word may take
-        // on a line that works.
+        // It may not have acknowledged its latest entries yet: the longest time that a message may
+        // take on a working link.
         let told = reach.min(seat.end_before(now, knobs.heartbeat_timeout));
         let lag = node.contiguous().above(told);
-        // What everybody has acknowledged is kept up to `retain_bytes` only, so more than that is
-        // kept for who has not.
+        // Entries acknowledged by every member are kept up to `retain_bytes` only, so more than
+        // that is kept for a member that lags.
         let is_heavy = self.known[number].weight.max(node.weight())
             > knobs.retain_bytes + knobs.retain_bytes / 2;
-        // By its own clock, and what that jumps by in less than a beat it cannot tell from time
-        // that has passed.
+        // By its own clock; a jump of less than a beat is for it the same as elapsed time.
         let is_sure =
             self.links.well_since(host).is_some_and(|since| since + knobs.slow_timeout <= now);
         let doubtful = if is_sure { Duration::ZERO } else { knobs.heartbeat_interval };
-        // Of those for whom so much is kept the slowest go.
+        // Of the members for which so much is kept the slowest are evicted.
         let is_slowest = || {
             let kept = before
                 .members
@@ -322,7 +321,7 @@ impl Truth {
         }
     }
 
-    /// Where a process runs.
+    /// The host of a process.
     pub(super) fn host_of(&self, member: &Member) -> Option<usize> {
         let number = self.holders.number(member)?;
         self.current.iter().position(|current| *current == Some(number))
@@ -341,12 +340,12 @@ impl Seat {
         }
     }
 
-    /// Whether it has followed a leader for so long.
+    /// Whether it has followed a leader for that long.
     fn followed_before(&self, now: Time, span: Duration) -> bool {
         self.follows.is_some_and(|(_, since)| since + span <= now)
     }
 
-    /// Whether it has held its view for so long.
+    /// Whether it has held its view for that long.
     fn held_before(&self, now: Time, span: Duration) -> bool {
         self.held.is_some_and(|(_, since)| since + span <= now)
     }
@@ -360,7 +359,7 @@ impl Seat {
         }
     }
 
-    /// Where its log ended so long ago.
+    /// The end of its log that long ago.
     fn end_before(&self, now: Time, span: Duration) -> Seq {
         self.ends.iter().rev().find(|(at, _)| *at + span <= now).map_or(Seq::ZERO, |(_, end)| *end)
     }

@@ -1,5 +1,5 @@
-//! What was found of each law: how often it was judged, how often it could not be, and how it was
-//! broken.
+//! The findings about each law: how often it was judged, how often it was nearly broken, and its
+//! breaches.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -9,25 +9,25 @@ use protocol::time::Time;
 use super::Law;
 use crate::breach::Breach;
 
-/// What was found of all laws, in one run or in many.
+/// The findings about all laws, in one run or in many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
     rows: BTreeMap<Law, Count>,
 }
 
-/// What was found of one law.
+/// The findings about one law.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// How often it was judged.
     pub judged: u64,
-    /// How often it was a near thing: what was allowed would not have been one position, one member
-    /// or one reading later.
+    /// How often it was nearly broken: one position, one member or one reading later would have
+    /// been a breach.
     pub near: u64,
     /// How often it was broken.
     pub broken: u64,
 }
 
-/// What was found in one run, with the words for what was broken.
+/// The findings of one run, with a sentence for each breach.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) sheet: Sheet,
@@ -35,7 +35,7 @@ pub(super) struct Notes {
 }
 
 impl Sheet {
-    /// What was found of a law.
+    /// The findings about a law.
     #[must_use]
     pub fn row(&self, law: Law) -> Count {
         self.rows.get(&law).copied().unwrap_or_default()
@@ -54,7 +54,7 @@ impl AddAssign<&Self> for Sheet {
 }
 
 impl Notes {
-    /// A law was judged; where it does not hold, `words` say how it was broken.
+    /// A law was judged; if it does not hold, `words` describe the breach.
     pub(super) fn judge(
         &mut self,
         law: Law,
@@ -78,11 +78,11 @@ impl Notes {
         }
     }
 
-    /// What was just judged was a near thing.
+    /// The last judgement was nearly a breach.
     pub(super) fn near(&mut self, law: Law) {
         self.sheet.rows.entry(law).or_default().near += 1;
     }
 }
 
-/// Breaches of one law in one run that are told.
+/// How many breaches of one law are kept per run.
 const KEPT: u64 = 4;

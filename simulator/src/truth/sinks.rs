@@ -1,4 +1,4 @@
-//! What sinks were given, and what became of a peer's own readings.
+//! Deliveries to sinks, and the fate of a peer's own readings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,26 +16,26 @@ use super::past::Past;
 use super::ranges::Ranges;
 use super::{Law, Truth};
 
-/// Of one process.
+/// The deliveries of one process.
 #[derive(Debug, Default)]
 pub(super) struct Sinks {
-    /// The numbers of each origin that were handed over, or told to be lost.
+    /// The numbers of each origin that were delivered, or reported as lost.
     had: BTreeMap<Member, Ranges>,
-    /// How far it is.
+    /// Its progress.
     pub(super) past: Past,
-    /// What it was told of its own readings.
+    /// What it was told about its own readings.
     pub(super) confirmed: Confirmed,
-    /// How long each of its own readings is, by number, from 1.
+    /// The sizes of its own readings, by number, from 1.
     own: Vec<u64>,
-    /// As whom it accepted them.
+    /// The incarnation under which it accepted them.
     own_as: Option<Member>,
-    /// The last of them that stood in its log when it was looked at last.
+    /// The last of them that was in its log at the last look.
     ordered: Oseq,
     /// The last of them that it has given up.
     gone: Oseq,
-    /// How long the readings are that it is just given.
+    /// The sizes of the readings that it is about to get.
     given: Vec<u64>,
-    /// The first of its own readings of which it has said that they stand nowhere.
+    /// The first of its own readings that it has reported as left behind.
     pub(super) told_of: Option<Oseq>,
     /// Set once it was asked to leave.
     pub(super) leaves: bool,
@@ -50,12 +50,12 @@ impl Sinks {
         self.had.get(origin).is_some_and(|had| had.has(from, to))
     }
 
-    /// The highest number of an origin that it has had.
+    /// The highest number of an origin that was delivered or reported.
     pub(super) fn highest(&self, origin: &Member) -> Oseq {
         self.had.get(origin).map_or(Oseq::ZERO, Ranges::highest)
     }
 
-    /// How many readings of its own it has accepted, and as whom.
+    /// How many readings of its own it has accepted, and under which incarnation.
     pub(super) fn accepted_as(&self) -> Option<(&Member, u64)> {
         self.own_as.as_ref().map(|member| (member, self.own.len() as u64))
     }
@@ -71,7 +71,7 @@ impl Sinks {
         self.own.extend(sizes);
     }
 
-    /// How many of its own wait to be ordered, and how many bytes of them.
+    /// How many of its own readings wait to be ordered, and their bytes.
     fn waiting(&self) -> (u64, u64) {
         let above = |oseq: Oseq| {
             &self.own[usize::try_from(oseq.0).expect("they are in memory").min(self.own.len())..]
@@ -95,7 +95,7 @@ impl Truth {
         }
     }
 
-    /// A peer declares readings of its own lost only if it need not have them any more.
+    /// A peer declares its own readings lost only if it may discard them.
     pub(super) fn judge_losses(&mut self, now: Time, host: usize, requests: &Requests) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         let mut first = requests.first;
@@ -121,14 +121,14 @@ impl Truth {
                 if count == entries_least {
                     self.notes.near(Law::LostTruly);
                 }
-                // What is given up takes no room any more.
+                // Discarded readings take no room any more.
                 self.sinks[number].gone = self.sinks[number].gone.max(*to);
             }
             first = request.last(first).next();
         }
     }
 
-    /// What is numbered as lost does not stand in that log.
+    /// Readings in a numbered declaration of loss are not in that log.
     pub(super) fn judge_numbered(&mut self, now: Time, number: usize, node: &Node) {
         let before = self.known[number].end;
         if !node.leads() || node.contiguous() <= before {
@@ -184,7 +184,7 @@ impl Truth {
                 let (count, bytes) = self.sinks[number].waiting();
                 let (entries_most, bytes_most) =
                     (self.knobs.window_entries, self.knobs.window_bytes);
-                // One that is larger than the window goes through it alone.
+                // A reading larger than the window passes it alone.
                 let fits = count <= entries_most && (bytes <= bytes_most || count == 1);
                 self.notes.judge(Law::Windowed, now, fits, || {
                     format!(
@@ -238,8 +238,7 @@ impl Truth {
         }
     }
 
-    /// Notes how much of a node's own stands in its log, after everything that it has done was
-    /// judged.
+    /// Records how many of a node's own readings are in its log, after its last call was judged.
     pub(super) fn note_ordered(&mut self, number: usize, node: &Node) {
         self.sinks[number].ordered = node.last_oseq(&node.contact().member);
     }
@@ -280,7 +279,7 @@ impl Truth {
         }
     }
 
-    /// Whoever it follows does not have what is missing any more, or it comes too late.
+    /// The leader does not retain the missing entries any more, or they come too late.
     fn judge_gap(
         &mut self,
         now: Time,
@@ -295,8 +294,8 @@ impl Truth {
         let needless =
             leader.between(from.max(leader.base().next()), to).find(|(_, entry)| match entry {
                 Entry::Readings { origin, first, readings, .. } => {
-                    // What is below a later one that it has had has no place in its origin's order
-                    // any more.
+                    // An entry below a later one of its origin that was delivered has no place in
+                    // the origin's order any more.
                     sinks.highest(origin) < first.plus(readings.len()).previous()
                 }
                 Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
@@ -311,7 +310,7 @@ impl Truth {
         });
     }
 
-    /// Notes that a group takes nobody more.
+    /// Records that a group admits no more members.
     pub(super) fn note_fullness(&mut self, now: Time, node: &Node) {
         if node.leads()
             && node.view().is_some_and(|view| view.size() as u64 >= self.knobs.members_max)
@@ -320,7 +319,7 @@ impl Truth {
         }
     }
 
-    /// Whether some group took nobody more; who was told so, or has stood still since, has not
+    /// Whether some group was full lately; a peer that was told so, or was paused since, has not
     /// asked again.
     fn was_full_lately(&self, now: Time, number: usize) -> bool {
         let resumed = self
@@ -369,5 +368,5 @@ impl Truth {
     }
 }
 
-/// Two questions of a joining peer are at most so far apart.
+/// The longest time between two requests of a joining peer.
 const ASKS_AGAIN: Duration = Duration::from_secs(2);

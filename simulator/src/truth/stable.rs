@@ -1,4 +1,5 @@
-//! What is stable, what a leader believes of others, and what is handed over before others have it.
+//! Stability: which entries are stable, what a leader believes of others, and what is delivered
+//! before others hold it.
 
 use protocol::id::{Epoch, Member, Seq};
 use protocol::message::SyncAnswer;
@@ -9,8 +10,8 @@ use protocol::view::View;
 use super::{Law, Truth};
 
 impl Truth {
-    /// What a node takes for stable has been held by those who have to; what a leader finds out
-    /// others may go by.
+    /// The members required by the mode have held every entry that a node takes for stable; others
+    /// may rely on what a leader finds stable.
     pub(super) fn judge_stable(&mut self, now: Time, number: usize, node: &Node) {
         let stable = node.stable();
         let before = std::mem::replace(&mut self.known[number].stable, stable);
@@ -43,7 +44,7 @@ impl Truth {
         }
     }
 
-    /// How much of a node's log is stable, and by whose holding that is so.
+    /// How much of a node's log is stable, and the holders that make it so.
     fn stable_bound(&self, node: &Node) -> (Seq, &'static str) {
         let known = self.known_stable(node);
         if !counts_itself(node) {
@@ -65,7 +66,7 @@ impl Truth {
         node.covers().rev().find_map(row).unwrap_or(Seq::ZERO)
     }
 
-    /// The last position of a leader's log that everybody in its newest view has held (mode
+    /// The last position of a leader's log that every member of its newest view has held (mode
     /// `available`), or quorums (`primary`).
     fn held_by_views(&self, node: &Node) -> Seq {
         let views = node.last_views();
@@ -75,15 +76,15 @@ impl Truth {
             return if all >= *at { all } else { Seq::ZERO };
         }
         let mut last = node.contiguous();
-        // Positions are few in these worlds, and what is asked for is nearly always among the last.
+        // Simulated logs are short, and the wanted position is nearly always among the last.
         while last > Seq::ZERO && !self.is_stable_by_quorum(node, &views, *at, last) {
             last = last.previous();
         }
         last
     }
 
-    /// Below a view entry that is not stable the view before decides; the entry and what is above
-    /// needs quorums of both.
+    /// Below the entry of an unstable view the previous view decides; the entry and later ones need
+    /// quorums of both views.
     fn is_stable_by_quorum(&self, node: &Node, views: &[(Seq, View)], at: Seq, seq: Seq) -> bool {
         let newest = &views[0].1;
         if at <= self.known_stable(node) {
@@ -108,9 +109,9 @@ impl Truth {
         view.members.iter().map(|contact| reach(&contact.member)).min().unwrap_or(Seq::ZERO)
     }
 
-    /// A leader believes of nobody that it holds more than it has held.
+    /// A leader never believes that a member holds more than it has held.
     pub(super) fn judge_beliefs(&mut self, now: Time, number: usize, node: &Node) {
-        // Mostly nobody has said anything since.
+        // Usually no acknowledgement has come since.
         let sum = node
             .believes()
             .fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0));
@@ -131,7 +132,7 @@ impl Truth {
         }
     }
 
-    /// A promise shows where the log ends, and what of it is stable.
+    /// A promise reports the true end of the log, and its true stable position.
     pub(super) fn judge_promise(&mut self, now: Time, node: &Node, answer: &SyncAnswer) {
         let holds = answer.contiguous <= node.contiguous()
             && answer.stable <= self.stable_bound(node).0.max(node.stable());
@@ -147,7 +148,7 @@ impl Truth {
         });
     }
 
-    /// What is handed over as safe, or acknowledged as that, is stable.
+    /// An entry delivered or acknowledged as safe is stable.
     pub(super) fn judge_safe(
         &mut self,
         now: Time,
@@ -155,7 +156,7 @@ impl Truth {
         (epoch, seq): (&Epoch, Seq),
         what: &str,
     ) {
-        // Looked at by its epoch: the log may have become another one in the same call.
+        // Judged by its epoch: the log may have been replaced in the same call.
         let known = self.stable.get(epoch).copied().unwrap_or(Seq::ZERO);
         let above = || {
             node.covers().skip_while(|(covering, ..)| *covering != epoch).skip(1).any(
@@ -172,8 +173,8 @@ impl Truth {
         });
     }
 
-    /// Nothing is handed over before a second member holds it, in a view that has one. Those on the
-    /// list of an epoch are its members before it has a view of its own.
+    /// No entry is delivered before a second member holds it, in a view with a second member.
+    /// Before an epoch has a view of its own, the peers on its list count as its members.
     pub(super) fn judge_second(&mut self, now: Time, node: &Node, epoch: &Epoch, seq: Seq) {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return };
@@ -196,8 +197,8 @@ impl Truth {
     }
 }
 
-/// Whether it finds out by itself what is stable: whoever owns the epoch, even where it has just
-/// stopped leading.
+/// Whether it determines stability by itself: the owner of the epoch, even if it has just stopped
+/// leading.
 fn counts_itself(node: &Node) -> bool {
     node.epoch().owner == node.contact().member
 }

@@ -1,4 +1,4 @@
-//! How views follow upon one another in a log.
+//! The succession of views in a log.
 
 use protocol::id::{Contact, Member, Seq};
 use protocol::node::Node;
@@ -8,7 +8,7 @@ use super::holders::is_quorum;
 use super::{Law, Truth};
 
 impl Truth {
-    /// Looks at the newest view of a leader's log, where it is a new one.
+    /// Judges the newest view of a leader's log, if it is new.
     pub(super) fn judge_views(&mut self, now: Time, number: usize, node: &Node) {
         if !node.leads() {
             return;
@@ -37,7 +37,7 @@ impl Truth {
                     newest.view_id
                 )
             });
-            // A claim lets nobody in.
+            // A claim admits no peer.
             let is_new =
                 |contact: &Contact| before.epoch == newest.epoch && !before.names(&contact.member);
             let has_followed =
@@ -51,8 +51,8 @@ impl Truth {
                 )
             });
         }
-        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers
-        // itself is its own doing.
+        // A claimant may take over an unsettled view; it is responsible only for the views that it
+        // numbers itself.
         if self.is_primary() && newest.epoch == node.epoch() && *below > Seq::ZERO {
             let settled = self.holders.is_quorum(before, node, *below);
             self.notes.judge(Law::ViewsSettled, now, settled, || {

@@ -1,4 +1,4 @@
-//! The command as people use it: its exit codes, and what it prints.
+//! The command from outside: its exit codes and its output.
 
 use std::process::{Command, Output};
 

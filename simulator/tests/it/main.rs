@@ -1,4 +1,4 @@
-//! The scripts of the protocol, the plans that once failed, and what the command does.
+//! The scripts of the protocol, the regression plans, and the command.
 
 mod command;
 mod records;

@@ -1,5 +1,5 @@
-//! What the sinks get, read as somebody reads the file who has nothing else: every position has a
-//! record, a jump is told, and a repeat is told from a reading.
+//! The records of sinks, read as by a reader that has only the file: every position has a record, a
+//! jump is reported, and a repeat is distinguishable from a reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,21 +23,21 @@ struct Readers {
     seen: BTreeMap<&'static str, u64>,
 }
 
-/// What is known of one file, from where its present life begins.
+/// The state of one file, from the start of its present life.
 #[derive(Default)]
 struct File {
-    /// The log, and the position that comes next; none at the beginning.
+    /// The log, and the next position; none at the beginning.
     at: Option<(LogId, Seq)>,
     had: BTreeMap<Member, BTreeSet<Oseq>>,
 }
 
 impl File {
-    /// Takes a record; what is wrong with it.
+    /// Takes a record; returns what is wrong with it.
     fn read(&mut self, delivery: &Delivery) -> Result<&'static str, String> {
         let (first, last) = delivery.range();
         match delivery {
             Delivery::Merged { log, at, .. } => {
-                // It tells how far both logs agree, and stands for no position.
+                // It says how far both logs agree, and has no position.
                 let known = self.at.as_ref().is_none_or(|(own, _)| own == log);
                 return if known {
                     Ok("merged")
@@ -53,7 +53,7 @@ impl File {
                         self.at
                     ));
                 }
-                // Where nothing is left of a log, it is left.
+                // If nothing is left of a log, the log is left.
                 self.at = Some((log.clone(), first)).filter(|_| first > Seq(1));
                 return Ok("diverged");
             }
@@ -86,7 +86,7 @@ impl File {
 impl Watch for Readers {
     fn output(&mut self, now: Time, who: &PeerId, output: &Output) {
         match output {
-            // A process that has handed over nothing is a new life.
+            // A process that has delivered nothing is a new life.
             Output::Note(Note::Status(status)) if status.delivered == Seq::ZERO => {
                 self.files.insert(who.clone(), File::default());
             }

@@ -1,6 +1,6 @@
-//! Plans that once broke a promise, made small: what was found once has to stay mended.
+//! Plans that once broke a promise, in their smallest form: they have to pass.
 //!
-//! Each file says in its first line what it showed. A new one is the output of `simulator shrink`.
+//! The first line of each file says what it showed. A new one is the output of `simulator shrink`.
 
 use std::fs;
 use std::path::Path;

@@ -1,13 +1,12 @@
 //! Every script in `protocol/scripts` and every table of answers in `protocol/answers` is replayed,
-//! and has to come out as it stands there. `UPDATE=1` rewrites them; the difference is what gets
-//! reviewed.
+//! and has to reproduce the file. `UPDATE=1` rewrites them; review the difference.
 
 use std::fs;
 use std::path::Path;
 
 use similar::TextDiff;
 
-/// Replays what is in a folder of the core.
+/// Replays the files of a folder of the core.
 #[track_caller]
 fn check(folder: &str, least: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol").join(folder);
