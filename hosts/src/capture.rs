@@ -1,5 +1,5 @@
-//! The last frames of a run, kept in memory up to a bound, as a `pcapng` file: each with the host
-//! that sent it and, if it was dropped, with the name of what dropped it.
+//! The last frames of a run, kept in memory up to a bound, as a `pcapng` file: each frame with its
+//! sending host and, if it was dropped, the name of the rule that dropped it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ pub struct Capture {
 #[derive(Debug)]
 struct Captured {
     time: SystemTime,
-    /// The number of the port that it came from.
+    /// The port that it came from.
     port: u32,
-    /// What became of it, if that is worth a word.
+    /// A comment on the frame, if it was dropped.
     word: Option<Arc<str>>,
     frame: Vec<u8>,
 }
 
 impl Capture {
-    /// Keeps a frame, and lets the oldest go for it.
+    /// Keeps a frame; the oldest frames make room for it.
     pub fn keep(&mut self, port: u32, frame: &[u8], word: Option<Arc<str>>, time: SystemTime) {
         self.bytes += frame.len() + OVERHEAD;
         self.frames.push_back(Captured { time, port, word, frame: frame.to_vec() });
@@ -101,11 +101,11 @@ fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// How much is kept at most, in bytes.
+/// How many bytes are kept at most.
 const BYTES_MAX: usize = 8 << 20;
 /// How long a frame is kept at most.
 const AGE_MAX: Duration = Duration::from_secs(30);
-/// What a frame costs beside its own bytes.
+/// The overhead of a kept frame, beside its own bytes.
 const OVERHEAD: usize = 64;
 /// The longest text of an option, in bytes.
 const TEXT_MAX: usize = 255;

@@ -1,4 +1,4 @@
-//! Firewalls: what they let pass depends on who has opened a flow, and when.
+//! Firewalls: whether a frame passes depends on which host opened the flow, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -6,41 +6,41 @@ use std::time::{Duration, Instant};
 
 use crate::frame::{Flow, Frame, Kind};
 
-/// What a firewall in front of a host lets pass. Questions for hardware addresses always pass.
+/// A firewall in front of a host. ARP always passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Firewall {
-    /// Only what belongs to flows that the host has opened; connections that were there stay.
+    /// Only flows that the host has opened pass; existing connections stay.
     DefaultDeny {
-        /// The connections that were there.
+        /// The existing connections.
         known: BTreeSet<Flow>,
     },
     /// Only datagrams.
     UdpOnly,
-    /// What comes to this port, and what belongs to flows that the host has opened.
+    /// Only frames to this port, and flows that the host has opened.
     PortOnly(u16),
     /// Every segment of TCP is answered with a reset.
     Reset,
-    /// None of the connections that were there; new ones pass. Datagrams have no beginning, so each
-    /// is a new one.
+    /// Frames of existing connections are dropped; new connections pass. Datagrams have no
+    /// beginning, so each counts as new.
     Forgets {
-        /// The connections that were there.
+        /// The existing connections.
         known: BTreeSet<Flow>,
     },
 }
 
-/// What becomes of a frame.
+/// The fate of a frame at the firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// It passes.
     Passes,
-    /// It is dropped without a word.
+    /// It is dropped silently.
     Dropped,
-    /// It is dropped, and the sender is told that there is no such connection.
+    /// It is dropped, and the sender gets a reset.
     Refused,
 }
 
 impl Firewall {
-    /// What becomes of a frame that leaves the host, or comes to it.
+    /// The fate of a frame that leaves the host, or comes to it.
     #[must_use]
     pub fn passage(&self, frame: &Frame, leaves: bool, flows: &Flows, now: Instant) -> Passage {
         let Some(flow) = frame.flow() else { return Passage::Passes };
@@ -59,16 +59,16 @@ impl Firewall {
     }
 }
 
-/// The flows that somebody has opened, each as its opener sends it.
+/// The opened flows, each as its opener sends it.
 #[derive(Debug, Default)]
 pub struct Flows {
     open: BTreeMap<Flow, Instant>,
 }
 
 impl Flows {
-    /// Notes a frame that a host has sent. Each direction of datagrams is a flow of its own,
+    /// Records a frame that a host has sent. Each direction of datagrams is a flow of its own,
     /// because the firewall may have dropped the first datagram from outside; a dropped datagram
-    /// opens nothing.
+    /// opens no flow.
     pub fn see(&mut self, frame: &Frame, now: Instant) {
         let (flow, opens) = match frame.kind {
             Kind::Tcp { flow, opens, .. } => (flow, opens),
@@ -86,8 +86,8 @@ impl Flows {
         }
     }
 
-    /// Whether the sender of this has opened the flow. One of datagrams is forgotten when nothing
-    /// passes.
+    /// Whether the sender of this frame has opened the flow. A flow of datagrams is forgotten when
+    /// nothing passes.
     #[must_use]
     pub fn is_open(&self, flow: Flow, now: Instant) -> bool {
         self.open
@@ -95,7 +95,7 @@ impl Flows {
             .is_some_and(|last| flow.tcp || now.duration_since(*last) < DATAGRAM_LIFE)
     }
 
-    /// The connections that begin or end at an address.
+    /// The connections with an end at an address.
     #[must_use]
     pub fn of(&self, address: Ipv4Addr) -> BTreeSet<Flow> {
         let touches = |flow: &Flow| address == flow.from.0 || address == flow.to.0;
@@ -103,9 +103,9 @@ impl Flows {
     }
 }
 
-/// How long a firewall remembers who has sent datagrams to whom.
+/// How long a firewall remembers a flow of datagrams.
 const DATAGRAM_LIFE: Duration = Duration::from_secs(30);
-/// As many flows are remembered without looking which of them are old.
+/// How many flows are kept before old ones are searched for.
 const FLOWS_MAX: usize = 65_536;
 
 #[cfg(test)]

@@ -1,53 +1,53 @@
-//! An Ethernet frame, read as far as rules need it: from whom to whom, which protocol, which ports.
+//! An Ethernet frame, parsed as far as rules need it: sender, receiver, protocol, ports.
 //!
-//! What cannot be read (cut short, another protocol, a later fragment) is [`Kind::Other`], and no
-//! error: a switch passes on what it does not understand.
+//! A frame that cannot be parsed (cut short, another protocol, a later fragment) is
+//! [`Kind::Other`], and no error: a switch forwards frames that it does not understand.
 
 use std::net::Ipv4Addr;
 
 /// A hardware address.
 pub type Mac = [u8; 6];
 
-/// A frame and what is known of it.
+/// A frame and its parsed head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Who is to have it.
+    /// Its receiver.
     pub to: Mac,
-    /// Who has sent it.
+    /// Its sender.
     pub from: Mac,
-    /// What it carries.
+    /// Its content.
     pub kind: Kind,
 }
 
-/// What a frame carries.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A question for a hardware address, or the answer.
+    /// An ARP request or reply.
     Arp {
-        /// Whether it is a question.
+        /// Whether it is a request.
         asks: bool,
-        /// The address of whoever speaks.
+        /// The address of the sender.
         sender: Ipv4Addr,
-        /// The address that is asked for.
+        /// The requested address.
         target: Ipv4Addr,
     },
     /// A TCP segment.
     Tcp {
-        /// Between which sockets.
+        /// Its sockets.
         flow: Flow,
         /// Whether it opens a connection.
         opens: bool,
-        /// Whether it resets one.
+        /// Whether it resets a connection.
         resets: bool,
     },
     /// A UDP datagram.
     Udp {
-        /// Between which sockets.
+        /// Its sockets.
         flow: Flow,
     },
-    /// A message about the network.
+    /// An ICMP message.
     Icmp,
-    /// Another packet of IPv4.
+    /// Another IPv4 packet.
     Packet,
     /// Anything else.
     Other,
@@ -73,7 +73,7 @@ impl Flow {
 }
 
 impl Frame {
-    /// Reads a frame; none if it is too short to be one.
+    /// Parses a frame; none if it is too short.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (to, rest) = bytes.split_first_chunk::<6>()?;
@@ -87,7 +87,7 @@ impl Frame {
         Some(Self { to: *to, from: *from, kind })
     }
 
-    /// Whether it goes to everybody, or to a group of hosts.
+    /// Whether it is a broadcast or multicast.
     #[must_use]
     pub fn is_broadcast(&self) -> bool {
         self.to[0] & 1 == 1
@@ -151,7 +151,7 @@ fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
 
 /// The type of a frame that carries IPv4.
 pub(crate) const IPV4: u16 = 0x0800;
-/// The type of a frame that asks for a hardware address.
+/// The type of an ARP frame.
 pub(crate) const ARP: u16 = 0x0806;
 /// The length of the head of a frame.
 pub(crate) const HEAD: usize = 14;
@@ -164,9 +164,9 @@ const ICMP: u8 = 1;
 pub(crate) const SYN: u8 = 0x02;
 /// The flag of a segment that ends a connection at once.
 pub(crate) const RST: u8 = 0x04;
-/// The flag of a segment that acknowledges something.
+/// The flag of a segment with an acknowledgement.
 pub(crate) const ACK: u8 = 0x10;
-/// The hardware address of everybody.
+/// The broadcast address.
 pub const EVERYBODY: Mac = [0xFF; 6];
 
 #[cfg(test)]

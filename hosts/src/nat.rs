@@ -1,6 +1,6 @@
-//! A router that translates addresses, in front of one host: what the host sends leaves with the
-//! router's address, and what comes to the router reaches the host only if it answers, or comes to
-//! a published port.
+//! A router with network address translation, in front of one host: frames of the host leave with
+//! the router's address, and frames to the router reach the host only if they are answers, or if
+//! they go to a published port.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use crate::frame::{EVERYBODY, Flow, Frame, Kind, Mac};
 use crate::segment::{answer, readdress};
 
-/// Such a router.
+/// A router with network address translation.
 #[derive(Debug)]
 pub struct Nat {
     /// The address that others see.
@@ -30,19 +30,19 @@ pub struct Nat {
 }
 
 impl Nat {
-    /// The answer to the host's question for the router.
+    /// The answer to the host's ARP request for the router.
     #[must_use]
     pub fn answer_inside(&self, frame: &Frame, bytes: &[u8]) -> Option<Vec<u8>> {
         let Kind::Arp { asks: true, target, .. } = frame.kind else { return None };
         if target == self.gateway { answer(bytes, self.mac, target) } else { None }
     }
 
-    /// What the host sends, as it leaves the router; nothing that is broadcast does, nor what goes
-    /// to nobody.
+    /// A frame of the host as it leaves the router; none for broadcasts, and for frames to unknown
+    /// hosts.
     pub fn outward(&mut self, frame: &Frame, bytes: &[u8]) -> Option<Vec<u8>> {
         let flow = frame.flow().filter(|_| frame.to == self.mac)?;
         let to = *self.neighbours.get(&flow.to.0)?;
-        // The host's own port is seen outside, unless a published one leads to it.
+        // The host's own port number is visible outside, unless a published port leads to it.
         let port = self
             .published
             .iter()
@@ -55,7 +55,7 @@ impl Nat {
         Some(bytes)
     }
 
-    /// What comes to the router, as the host gets it.
+    /// A frame to the router, as the host gets it.
     pub fn inward(&mut self, frame: &Frame, bytes: &[u8]) -> Option<Vec<u8>> {
         let flow = frame.flow().filter(|flow| {
             frame.to == self.mac && frame.to != EVERYBODY && flow.to.0 == self.outside

@@ -1,4 +1,4 @@
-//! Hosts, each a network namespace with interfaces that are plugged into the switch.
+//! Hosts: each is a network namespace with interfaces plugged into the switch.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use crate::frame::Mac;
 use crate::nat::Nat;
 use crate::switch::{Port, Switch};
 
-/// A host or its network could not be made or changed.
+/// A host or its network could not be created or changed.
 #[derive(Debug, Error)]
 #[error("{doing}: {source}")]
 pub struct NetworkError {
-    /// What was being done.
+    /// The failed operation.
     pub doing: String,
-    /// The system's words.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -45,32 +45,32 @@ struct Host {
 #[derive(Clone, Copy, Debug)]
 struct Card {
     address: Option<Ipv4Addr>,
-    /// The subnet that it is in.
+    /// Its subnet.
     subnet: u8,
     /// How often its address was changed.
     changes: u8,
-    /// Whether the default route goes there.
+    /// Whether it has the default route.
     is_default: bool,
     nat: bool,
     /// Whether the interface is set up, and not down.
     is_up: bool,
 }
 
-/// An interface that a host is to have.
+/// A planned interface of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Its name, such as `eth0`.
     pub name: String,
-    /// Which network it is plugged into, from 0; the address is in 10.(77 + network).0.0/24.
+    /// The network it is plugged into, from 0; the address is in 10.(77 + network).0.0/24.
     pub network: u8,
-    /// Whether it has an address from the beginning.
+    /// Whether it has an address from the start.
     pub addressed: bool,
-    /// Whether it has carrier from the beginning.
+    /// Whether it has carrier from the start.
     pub plugged: bool,
-    /// Whether the default route goes there.
+    /// Whether it has the default route.
     pub is_default: bool,
-    /// Whether a router that translates addresses stands in front of it, and which of its ports
-    /// lead to which of the host.
+    /// Whether a router with address translation is in front of it, and the published ports:
+    /// outside port to host port.
     pub nat: Option<BTreeMap<u16, u16>>,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
     }
 }
 
-/// What can become of an interface.
+/// A change of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is switched off.
@@ -113,7 +113,7 @@ pub enum Change {
 }
 
 impl Network {
-    /// No hosts yet. The seed draws what the switch does to frames.
+    /// A network without hosts. The seed draws the switch's effects on frames.
     ///
     /// # Errors
     /// If the switch cannot be started.
@@ -128,8 +128,8 @@ impl Network {
         Ok(Self { home, switch, hosts: BTreeMap::new() })
     }
 
-    /// Adds a host; returns its number. `everybody` are all hosts that there will be, for a router
-    /// to find them.
+    /// Adds a host; returns its number. `everybody` lists all future hosts, so that a router can
+    /// find them.
     ///
     /// # Errors
     /// If a namespace or an interface cannot be made.
@@ -148,7 +148,7 @@ impl Network {
             .map_err(|error| failed("make the network namespace")(error.into()))?;
         let made = (|| {
             let namespace = File::open(OWN_NAMESPACE)?;
-            // Frames of IPv6 would only be in the way; where there is none this file is not there.
+            // IPv6 frames would only disturb; without IPv6 this file does not exist.
             let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
             let mut devices = vec![];
             for plan in plans {
@@ -233,8 +233,8 @@ impl Network {
         if card.nat { Some(address_of(card.subnet, host.number, 0)) } else { card.address }
     }
 
-    /// Does something inside of a host: what is started there belongs to it. Only this thread goes
-    /// there.
+    /// Runs something inside a host: processes started there belong to it. Only this thread enters
+    /// the host.
     ///
     /// # Errors
     /// If the host cannot be entered or left.
@@ -275,7 +275,7 @@ impl Network {
             Change::Up => {
                 card.is_up = true;
                 let mut script = vec![format!("link set {interface} up")];
-                // Routes went with the interface.
+                // The routes are gone with the interface.
                 script.extend(
                     card.address.and_then(|address| default_route(interface, address, card)),
                 );
@@ -307,7 +307,7 @@ impl Network {
         self.configure(host, &script)
     }
 
-    /// Has `ip` do these things inside of a host.
+    /// Runs `ip` with these commands inside a host.
     fn configure(&self, host: &str, script: &[String]) -> Result<(), NetworkError> {
         let failed =
             |source: io::Error| NetworkError { doing: format!("ip, in host {host}"), source };
@@ -334,7 +334,7 @@ impl Network {
     }
 }
 
-/// What gives an interface its address.
+/// The commands that give an interface its address.
 fn addressing(interface: &str, address: Ipv4Addr, card: &Card) -> Vec<String> {
     let mut script = vec![format!("addr add {address}/24 brd + dev {interface}")];
     script.extend(default_route(interface, address, card));
@@ -342,18 +342,17 @@ fn addressing(interface: &str, address: Ipv4Addr, card: &Card) -> Vec<String> {
 }
 
 fn default_route(interface: &str, address: Ipv4Addr, card: &Card) -> Option<String> {
-    // An interface that is down has no routes; it gets them when it is up.
+    // An interface that is down has no routes; it gets them when it comes up.
     if !card.is_up {
         return None;
     }
     let [a, b, c, _] = address.octets();
-    // Nobody answers there, except for a router that translates addresses: as far as peers are
-    // concerned it is a way out.
+    // No host answers there, except a router with address translation: for peers it is a way out.
     let last = if card.nat { 1 } else { 254 };
     card.is_default.then(|| format!("route replace default via {a}.{b}.{c}.{last} dev {interface}"))
 }
 
-/// The address of a host after so many changes.
+/// The address of a host after this many changes.
 fn address_of(network: u8, host: usize, changes: u8) -> Ipv4Addr {
     let last = host.saturating_add(1).min(usize::from(HOSTS_MAX));
     Ipv4Addr::new(
@@ -368,12 +367,12 @@ fn mac_of(host: usize, interface: u8) -> Mac {
     [0x02, 0x77, 0, interface, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)]
 }
 
-/// As many hosts fit into a network, so that each has some addresses for itself.
+/// A network has room for this many hosts, so that each has some addresses for itself.
 pub const HOSTS_MAX: u8 = 60;
 const CHANGES_MAX: u8 = 3;
-/// By how much the number of a network changes when a host moves to another one.
+/// By how much the number of a network changes when a host moves to another subnet.
 const OTHER_SUBNET: u8 = 0x40;
 const NAT_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const NAT_INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
-/// The network namespace of the thread that asks.
+/// The network namespace of the calling thread.
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";

@@ -1,4 +1,4 @@
-//! What a process needs to make hosts, and how to get what is missing.
+//! The rights and tools that creating hosts needs, and advice on how to get missing ones.
 
 use std::fs;
 use std::io;
@@ -13,20 +13,20 @@ use thiserror::Error;
 
 use crate::network::{Network, Plan};
 
-/// Something that is missing, and how to get it.
+/// Something missing, and how to get it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{what}: {why}; {help}")]
 pub struct Missing {
     /// What is missing.
     pub what: &'static str,
-    /// How that shows.
+    /// The evidence.
     pub why: String,
     /// How to get it.
     pub help: &'static str,
 }
 
-/// Moves this process to where it may make hosts, and sees to it that everything is there. Loopback
-/// is up there, too. Once in the life of a process, before it starts a thread.
+/// Moves this process into namespaces in which it may create hosts, and checks that all tools are
+/// present. Loopback is up there, too. To be called once per process, before it starts a thread.
 ///
 /// # Errors
 /// What is missing.
@@ -48,8 +48,8 @@ pub fn ready() -> Result<(), Missing> {
     }
 }
 
-/// Moves this process into namespaces of its own, in which it may make hosts: as root where it is
-/// root, else by a user namespace. Once in the life of a process, before it starts a thread.
+/// Moves this process into namespaces of its own, in which it may create hosts: as root directly,
+/// otherwise in a user namespace. To be called once per process, before it starts a thread.
 ///
 /// # Errors
 /// What is missing.
@@ -66,8 +66,8 @@ pub fn acquire() -> Result<(), Missing> {
                 _ => NAMESPACES_HELP,
             },
         })?;
-        // Whoever is inside is root there, and whoever it was outside: so programs may configure
-        // the network.
+        // Inside, the user is mapped to root, and root has all rights there: so programs may
+        // configure the network.
         let mapped = fs::write("/proc/self/setgroups", "deny")
             .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")));
@@ -77,14 +77,13 @@ pub fn acquire() -> Result<(), Missing> {
             help: NAMESPACES_HELP,
         })?;
     }
-    // What is mounted from here on is nobody else's business. Where that is refused, mounting is,
-    // too.
+    // Mounts from here on stay private. If that is refused, mounting is refused, too.
     let _ =
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
     Ok(())
 }
 
-/// The device by which frames come and go, and the program that configures interfaces.
+/// Checks the TAP device, and the program that configures interfaces.
 ///
 /// # Errors
 /// What is missing.
@@ -116,7 +115,7 @@ pub fn tools() -> Result<(), Missing> {
     }
 }
 
-/// Makes a host and lets it go again, where namespaces are there already.
+/// Creates a host and removes it, in existing namespaces.
 ///
 /// # Errors
 /// What is missing.

@@ -1,5 +1,4 @@
-//! What is wrong between hosts: which directed pairs, which of their frames, and what becomes of
-//! these.
+//! Faults between hosts: the directed pairs, the affected frames, and the effect.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,29 +8,29 @@ use promises::fault::Weather;
 use crate::firewall::Firewall;
 use crate::frame::{Frame, Kind};
 
-/// Which frames a rule is about.
+/// The frames that a rule affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Only this protocol; any if none is named.
+    /// Only this protocol; any if none.
     pub protocol: Option<Protocol>,
-    /// Only frames to everybody, or only frames to one; any if nothing is said.
+    /// Only broadcasts, or only unicast frames; both if none.
     pub cast: Option<Cast>,
 }
 
 /// A protocol of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Questions for hardware addresses, and the answers.
+    /// ARP requests and replies.
     Arp,
     /// Datagrams.
     Udp,
     /// Connections.
     Tcp,
-    /// Messages about the network.
+    /// ICMP messages.
     Icmp,
 }
 
-/// To how many a frame goes.
+/// The number of receivers of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cast {
     /// To everybody on the network.
@@ -41,7 +40,7 @@ pub enum Cast {
 }
 
 impl Traffic {
-    /// Whether a frame is meant.
+    /// Whether a frame is affected.
     #[must_use]
     pub fn means(self, frame: &Frame) -> bool {
         let is_arp = matches!(frame.kind, Kind::Arp { .. });
@@ -52,8 +51,8 @@ impl Traffic {
             Some(Protocol::Tcp) => matches!(frame.kind, Kind::Tcp { .. }),
             Some(Protocol::Icmp) => frame.kind == Kind::Icmp,
         };
-        // Questions for hardware addresses are broadcast, and unicast would die with them: they
-        // count with what they serve.
+        // ARP requests are broadcasts, and unicast would fail without them: ARP counts as the kind
+        // of traffic that it serves.
         let cast = match self.cast {
             None => true,
             Some(Cast::Broadcast) => frame.is_broadcast() && !(is_arp && self.protocol.is_none()),
@@ -62,45 +61,45 @@ impl Traffic {
         protocol && cast
     }
 
-    /// Whether connections are concerned.
+    /// Whether connections are affected.
     #[must_use]
     pub fn has_streams(self) -> bool {
         matches!(self.protocol, None | Some(Protocol::Tcp)) && self.cast != Some(Cast::Broadcast)
     }
 
-    /// Whether datagrams are concerned.
+    /// Whether datagrams are affected.
     #[must_use]
     pub fn has_datagrams(self) -> bool {
         matches!(self.protocol, None | Some(Protocol::Udp))
     }
 }
 
-/// One thing that is wrong, under a name.
+/// A named fault.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name, by which it is taken away again.
+    /// Its name, by which it is removed again.
     pub name: String,
-    /// What it does.
+    /// Its effect.
     pub effect: Effect,
 }
 
-/// What a rule does.
+/// The effect of a rule.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Nothing passes from the first of each pair to the second.
     Cut {
-        /// Which pairs, by number of host.
+        /// The pairs, by host number.
         pairs: BTreeSet<(usize, usize)>,
-        /// Which frames.
+        /// The affected frames.
         traffic: Traffic,
     },
-    /// What passes from the first of each pair to the second passes badly.
+    /// Frames from the first of each pair to the second pass a bad line.
     Bad {
-        /// Which pairs, by number of host.
+        /// The pairs, by host number.
         pairs: BTreeSet<(usize, usize)>,
-        /// Which frames.
+        /// The affected frames.
         traffic: Traffic,
-        /// How badly.
+        /// The quality of the line.
         line: Line,
     },
     /// A firewall in front of a host.
@@ -112,7 +111,7 @@ pub enum Effect {
     },
 }
 
-/// How bad a line is.
+/// The quality of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// Of a thousand frames, how many are lost.
@@ -121,18 +120,18 @@ pub struct Line {
     pub duplicate: u64,
     /// Of a thousand frames, how many are overtaken by those behind them.
     pub reorder: u64,
-    /// How much longer each takes.
+    /// The additional delay of each frame.
     pub delay: Duration,
-    /// How much longer than that each takes at most; the order stays.
+    /// The greatest further delay of each frame; the order stays.
     pub jitter: Duration,
-    /// How many bytes pass in a second; 0 is any number.
+    /// Bytes per second; 0 is unlimited.
     pub rate: u64,
-    /// The longest packet that passes, in bytes; 0 is any length.
+    /// The longest packet that passes, in bytes; 0 is unlimited.
     pub mtu: u64,
 }
 
 impl Line {
-    /// The same in the words of faults, for these frames.
+    /// The same as the weather of a fault, for these frames.
     #[must_use]
     pub fn weather(&self, traffic: Traffic) -> Weather {
         let streams = traffic.has_streams();

@@ -1,5 +1,5 @@
-//! Frames that the switch itself makes: a reset for each end of a connection that a firewall
-//! refuses, and the answer to a question for a hardware address.
+//! Frames that the switch itself creates: a reset for each end of a connection that a firewall
+//! refuses, and ARP replies.
 
 use std::net::Ipv4Addr;
 
@@ -8,13 +8,13 @@ use crate::frame::{ACK, ARP, Flow, HEAD, IPV4, Mac, RST, SYN, TCP, UDP, long, wo
 /// A TCP segment without a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// Between which sockets.
+    /// Its sockets.
     pub(crate) flow: Flow,
-    /// Its first byte's number.
+    /// Its sequence number.
     pub(crate) sequence: u32,
-    /// What it acknowledges, if anything.
+    /// The acknowledged number, if any.
     pub(crate) acknowledged: Option<u32>,
-    /// Whether it resets the connection; else it opens one.
+    /// Whether it resets the connection; otherwise it opens one.
     pub(crate) resets: bool,
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn udp(macs: (Mac, Mac), flow: Flow, payload: &[u8]) -> Vec<u8> {
     packet(macs, UDP, flow, body)
 }
 
-/// What resets the connection of this segment at its sender; none if it is a reset itself, or no
-/// segment.
+/// A reset of this segment's connection, for its sender; none if the segment is a reset itself, or
+/// the frame holds no segment.
 pub(crate) fn refusal(frame: &[u8], flow: Flow) -> Option<Vec<u8>> {
     let head = HEAD + usize::from(frame.get(HEAD)? & 0x0F) * 4;
     let flags = *frame.get(head + 13)?;
@@ -63,8 +63,7 @@ pub(crate) fn refusal(frame: &[u8], flow: Flow) -> Option<Vec<u8>> {
     Some(tcp((to, from), &segment))
 }
 
-/// The answer to a question for the hardware address of `target`, by `own`; none if the frame asks
-/// for nothing.
+/// The reply of `own` to an ARP request for `target`; none if the frame is no request.
 pub(crate) fn answer(question: &[u8], own: Mac, target: Ipv4Addr) -> Option<Vec<u8>> {
     let asker = mac(question, 6)?;
     let sender = question.get(HEAD + 14..HEAD + 18)?;
@@ -80,7 +79,7 @@ pub(crate) fn answer(question: &[u8], own: Mac, target: Ipv4Addr) -> Option<Vec<
     Some(frame)
 }
 
-/// Writes other ends into a packet of TCP or UDP, and sums it up anew.
+/// Replaces the addresses and ports of a TCP or UDP packet, and updates its checksums.
 pub(crate) fn readdress(frame: &mut [u8], macs: (Mac, Mac), flow: Flow) -> Option<()> {
     let head = HEAD + usize::from(frame.get(HEAD)? & 0x0F) * 4;
     frame.get_mut(0..6)?.copy_from_slice(&macs.1);
@@ -108,7 +107,7 @@ fn packet((from, to): (Mac, Mac), protocol: u8, flow: Flow, body: Vec<u8>) -> Ve
     frame
 }
 
-/// Fills in the sums of a packet of TCP or UDP whose own head begins at `head`.
+/// Fills in the checksums of a TCP or UDP packet whose own head begins at `head`.
 fn sum_up(frame: &mut [u8], head: usize) -> Option<()> {
     frame.get_mut(HEAD + 10..HEAD + 12)?.fill(0);
     let total = checksum(frame.get(HEAD..head)?, 0);
@@ -121,7 +120,7 @@ fn sum_up(frame: &mut [u8], head: usize) -> Option<()> {
     let length = u32::try_from(body.len()).ok()?;
     let pseudo = sum(frame.get(HEAD + 12..HEAD + 20)?) + u32::from(protocol) + length;
     let total = match checksum(body, pseudo) {
-        // Over UDP, no sum at all is written 0.
+        // In UDP, 0 means that there is no checksum.
         0 if protocol == UDP => 0xFFFF,
         total => total,
     };
@@ -144,7 +143,7 @@ fn sum(bytes: &[u8]) -> u32 {
         .sum()
 }
 
-/// A hardware address at a place.
+/// The hardware address at an offset.
 pub(crate) fn mac(bytes: &[u8], at: usize) -> Option<Mac> {
     bytes.get(at..at + 6)?.try_into().ok()
 }
@@ -161,7 +160,7 @@ mod tests {
         to: (Ipv4Addr::new(10, 0, 0, 2), 2_000),
     };
 
-    /// A right sum, summed up with the rest, gives nothing.
+    /// A correct checksum, summed up with the data, yields zero.
     #[track_caller]
     fn check_sums(frame: &[u8], protocol: u8) {
         assert_eq!(checksum(&frame[HEAD..HEAD + 20], 0), 0);

@@ -1,9 +1,8 @@
-//! The switch: one thread that reads frames from every host, holds them against the rules, and
-//! writes them to whom they are for, at once or later.
+//! The switch: one thread that reads frames from every host, applies the rules, and writes the
+//! frames to their receivers, at once or later.
 //!
-//! What a frame meets is decided when it is sent. A delayed frame that was under way when a cut
-//! began still arrives, as on a long line; a cut that ends lets nothing through that it has
-//! dropped.
+//! The rules apply at the moment of sending. A delayed frame in flight when a cut begins still
+//! arrives, as on a long line; the end of a cut does not deliver frames that it has dropped.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -40,22 +39,22 @@ impl fmt::Debug for Switch {
     }
 }
 
-/// Where a host is plugged in.
+/// The port of a host's interface.
 #[derive(Debug)]
 pub struct Port {
     /// The number of the host.
     pub host: usize,
-    /// The name of host and interface.
+    /// The names of host and interface.
     pub name: String,
     /// Its hardware address.
     pub mac: Mac,
-    /// The network that it is plugged into; frames stay in theirs.
+    /// The network that it is plugged into; frames do not leave their network.
     pub network: u32,
-    /// The translation of addresses in front of it, if there is one.
+    /// The router with address translation in front of it, if there is one.
     pub nat: Option<Nat>,
 }
 
-/// How many frames came to which end.
+/// Counts of frames, by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Frames that were sent.
@@ -68,7 +67,7 @@ pub struct Tally {
     pub doubled: u64,
 }
 
-/// What the switch and its owner share.
+/// The state shared between the switch and its owner.
 #[derive(Default)]
 struct Shared {
     arriving: Vec<(Port, Tap)>,
@@ -82,7 +81,7 @@ struct Shared {
 }
 
 impl Switch {
-    /// A switch with nobody plugged in. The seed draws which frames are lost, doubled or overtaken.
+    /// A switch without hosts. The seed draws which frames are lost, doubled or overtaken.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -117,14 +116,14 @@ impl Switch {
         self.wake()
     }
 
-    /// Puts a rule in force; one of that name gives way to it.
+    /// Puts a rule in force; it replaces a rule of the same name.
     pub fn put(&self, rule: Rule) {
         let mut shared = lock(&self.shared);
         shared.rules.retain(|other| other.name != rule.name);
         shared.rules.push(rule);
     }
 
-    /// Takes a rule away, and those whose names are that one and a further word.
+    /// Removes a rule, and those whose names consist of this name and a further word.
     pub fn take(&self, name: &str) {
         let is_its = |rule: &Rule| {
             rule.name
@@ -134,7 +133,7 @@ impl Switch {
         lock(&self.shared).rules.retain(|rule| !is_its(rule));
     }
 
-    /// The connections that begin or end at an address.
+    /// The connections with an end at an address.
     #[must_use]
     pub fn connections_of(
         &self,
@@ -150,13 +149,13 @@ impl Switch {
         shared.capture.file(&shared.names)
     }
 
-    /// How many frames came to which end so far.
+    /// The counts of frames so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
         lock(&self.shared).tally
     }
 
-    /// Why the switch stands still, if it does.
+    /// Why the switch has stopped, if it has.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         lock(&self.shared).failure.clone()
@@ -170,7 +169,7 @@ impl Switch {
 impl Drop for Switch {
     fn drop(&mut self) {
         lock(&self.shared).over = true;
-        // If nobody reads any more, the thread has ended already.
+        // If nothing reads any more, the thread has ended already.
         let _ = self.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -178,7 +177,7 @@ impl Drop for Switch {
     }
 }
 
-/// A frame that arrives later. Ordered by time, then by the order in which frames came.
+/// A delayed frame. Ordered by arrival, then by the order of sending.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Flying {
     due: Instant,
@@ -187,18 +186,18 @@ struct Flying {
     frame: Arc<[u8]>,
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Work {
     shared: Arc<Mutex<Shared>>,
     wakes: PipeReader,
     seed: u64,
     ports: Vec<(Port, Tap)>,
     flying: BinaryHeap<Reverse<Flying>>,
-    /// Of every draw.
+    /// The counter of all draws.
     counter: u64,
     /// Until when a slow line is busy, by rule and pair.
     busy: BTreeMap<(String, usize, usize), Instant>,
-    /// When the last frame of a pair arrives that keeps its place.
+    /// The arrival of the last frame of a pair that keeps its order.
     last: BTreeMap<(usize, usize), Instant>,
 }
 
@@ -213,8 +212,8 @@ impl Work {
                 .map(|Reverse(next)| next.due.saturating_duration_since(Instant::now()));
             let ready = self.wait(timeout)?;
             if ready[0] {
-                // One read takes all that has been written; what it says is only that there is
-                // something to look at.
+                // One read takes everything written so far; it only signals that there is something
+                // to look at.
                 let _ = self.wakes.read(&mut buffer[..64])?;
                 let mut shared = lock(&self.shared);
                 if shared.over {
@@ -233,7 +232,7 @@ impl Work {
         }
     }
 
-    /// Waits until somebody sends, or the time is over; who is ready, the owner first.
+    /// Waits for a frame or a timeout; returns the ready ports, the owner's wake-up first.
     fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<bool>> {
         let mut fds = vec![PollFd::new(self.wakes.as_fd(), PollFlags::POLLIN)];
         fds.extend(
@@ -247,10 +246,10 @@ impl Work {
         Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect())
     }
 
-    /// Reads some frames of a port, so that nobody else waits for long.
+    /// Reads some frames of a port, so that no other port waits for long.
     fn read(&mut self, port: usize, buffer: &mut [u8]) {
         for _ in 0..BATCH {
-            // An interface that is down cannot be read from; it comes up again or not.
+            // An interface that is down cannot be read; it may come up again.
             let Ok(length) = self.ports[port].1.recv(buffer) else { return };
             self.forward(port, &buffer[..length]);
         }
@@ -264,7 +263,7 @@ impl Work {
         let shared = Arc::clone(&self.shared);
         let mut shared = lock(&shared);
         shared.tally.sent += 1;
-        // What a host behind a router says comes out of the router with another sender.
+        // Frames of a host behind a router leave the router with another sender.
         let mut translated = None;
         let (frame, bytes) = match &mut self.ports[from].0.nat {
             None => (frame, bytes),
@@ -304,8 +303,8 @@ impl Work {
         shared.capture.keep(number, bytes, word, SystemTime::now());
     }
 
-    /// Passes a frame from one port to another as the rules say; the name of what dropped it, if
-    /// something did.
+    /// Passes a frame from one port to another according to the rules; returns the name of the rule
+    /// that dropped it, if any.
     fn pass(
         &mut self,
         shared: &mut MutexGuard<'_, Shared>,
@@ -359,7 +358,7 @@ impl Work {
         dropped
     }
 
-    /// Sends a frame over lines that are bad.
+    /// Sends a frame over bad lines.
     fn go_over(
         &mut self,
         shared: &mut MutexGuard<'_, Shared>,
@@ -381,8 +380,7 @@ impl Work {
             if line.rate > 0 {
                 let busy = self.busy.entry((name.clone(), pair.0, pair.1)).or_insert(now);
                 let begins = (*busy).max(now);
-                // A line that is slow has a short queue in front of it, and what does not fit is
-                // lost.
+                // A slow line has a short queue in front of it; frames that do not fit are lost.
                 if begins.duration_since(now) > QUEUE {
                     return lost("queue full");
                 }
@@ -436,7 +434,7 @@ impl Work {
         }
     }
 
-    /// A frame reaches a port; a router in front of the host may have to let it in.
+    /// A frame reaches a port; a router in front of the host may have to translate it.
     fn arrive(&mut self, to: usize, bytes: &[u8]) {
         match &mut self.ports[to].0.nat {
             None => self.write(to, bytes),
@@ -450,7 +448,7 @@ impl Work {
     }
 
     fn write(&self, to: usize, bytes: &[u8]) {
-        // An interface that is down, or whose queue is full, loses what is sent to it.
+        // An interface that is down, or whose queue is full, loses its frames.
         let _ = self.ports[to].1.send(bytes);
     }
 
@@ -464,9 +462,8 @@ impl Work {
     }
 }
 
-/// Questions for hardware addresses, and their answers, are cut only where both directions are.
-/// What is cut one way only is a firewall or a bad antenna, behind which a host still knows where
-/// the others are.
+/// ARP is cut only if both directions are. A one-way cut models a firewall or a bad antenna, behind
+/// which a host still knows where the others are.
 fn is_spared(
     frame: &Frame,
     pairs: &std::collections::BTreeSet<(usize, usize)>,
@@ -481,9 +478,9 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 /// The longest frame, in bytes.
 const FRAME_MAX: usize = 65_600;
-/// How many frames of one port are read before it is the next one's turn.
+/// How many frames of one port are read before the next port's turn.
 const BATCH: usize = 64;
 /// How long a frame may wait in front of a slow line.
 const QUEUE: Duration = Duration::from_millis(200);
-/// How much later a frame arrives that others overtake, at least.
+/// The least additional delay of a frame that others overtake.
 const OVERTAKEN: Duration = Duration::from_millis(3);
