@@ -1,8 +1,8 @@
-//! How far a search goes: what may happen, and how often.
+//! The bounds of a search: which events may happen, and how often.
 
 use std::fmt;
 
-/// The bounds of a search. A path on which one of them is used up goes on without it.
+/// The bounds of a search. Once a bound is used up, a path continues without that event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Peers.
@@ -11,26 +11,26 @@ pub struct Bounds {
     pub crashes: u8,
     /// Readings that are published.
     pub readings: u8,
-    /// Connections that break, with all that is on its way.
+    /// Connections that break, with all messages in flight on them.
     pub resets: u8,
-    /// Deadlines that pass while something is still on its way to somebody.
+    /// Deadlines that pass while a message is in flight.
     pub passes: u8,
-    /// Deadlines that pass while nothing is.
+    /// Deadlines that pass while none is.
     pub rests: u8,
-    /// Processes that stand still for longer than anybody waits.
+    /// Processes that are paused for longer than any peer waits.
     pub pauses: u8,
-    /// Rounds of epochs, those before the start among them; a situation in which somebody has
-    /// promised a higher one is not gone on from.
+    /// Rounds of epochs, those before the start included; a situation in which a peer has promised
+    /// a higher round is not expanded.
     pub rounds: u64,
     /// Whether datagrams arrive; otherwise all of them are lost.
     pub datagrams: bool,
-    /// Whether readings are to be safe (the knob `delivery`).
+    /// Whether delivery is `safe` (the knob `delivery`).
     pub safe: bool,
-    /// Situations visited at most.
+    /// The greatest number of visited situations.
     pub states: usize,
-    /// Seconds at most.
+    /// The limit of a search in seconds.
     pub seconds: u64,
-    /// MiB of memory that the process may have, all of its searches together.
+    /// The limit of the process's memory in MiB, for all of its searches together.
     pub memory: u64,
 }
 

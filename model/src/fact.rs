@@ -1,9 +1,8 @@
-//! What happened, as far as the laws need to remember it, and the ledger that remembers it along a
-//! path.
+//! Facts that the laws have to remember, and the ledger that remembers them along a path.
 //!
-//! A search compares situations, not histories, so whatever a law has to know of the past is a part
-//! of the situation: which entry stood where, in which epoch; who led; which views there were; what
-//! was stable. Two paths that end alike but wrote different ledgers are two situations.
+//! A search compares situations, not histories, so everything that a law has to know of the past is
+//! a part of the situation: the entry at each position, and its epoch; the leaders; the views; the
+//! stable entries. Two paths that end alike but wrote different ledgers are two situations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +12,10 @@ use protocol::node::Node;
 use crate::holdings::Holdings;
 use crate::peer::digest;
 
-/// Something that must always be true was not.
+/// The violation of a law.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Which promise, by the name that the catalogue of promises gives it.
+    /// The id of the promise in the catalogue.
     pub promise: &'static str,
     /// What happened.
     pub words: String,
@@ -28,41 +27,42 @@ impl Breach {
     }
 }
 
-/// Something that a later event may contradict.
+/// A fact that a later event may contradict.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fact {
-    /// An entry stands there.
+    /// An entry is at this position.
     Entry { epoch: Epoch, seq: Seq, digest: u128 },
-    /// A view came into force.
+    /// A view is in force.
     View { epoch: Epoch, view_id: ViewId, digest: u128 },
-    /// Somebody leads.
+    /// A peer leads.
     Leads { epoch: Epoch, peer: PeerId },
-    /// An entry of that epoch is stable there; it is told by somebody who is `told_in` an epoch.
+    /// An entry of that epoch is stable at this position; the reporting peer is in the epoch
+    /// `told_in`.
     Stable { seq: Seq, epoch: Epoch, digest: u128, told_in: Epoch },
     /// A log of that name has begun.
     Log { id: Epoch },
-    /// What the peer holds, takes for stable or believes of others is not what it was.
+    /// The peer's log, stable position or belief about others has changed.
     Moved,
-    /// The peer has handed over what stands there, and what stands before.
+    /// The peer has delivered this position and all before.
     HandedOver { epoch: Epoch, seq: Seq },
-    /// Something that a search wants to have seen.
+    /// An event that a search wants to have met.
     Mark(Mark),
 }
 
-/// What must happen somewhere in a search, or it has shown nothing.
+/// An event that must happen somewhere in a search, or the search has shown nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
     /// A second leader was elected.
     SecondLeader,
-    /// A reading was delivered by everybody.
+    /// A reading was delivered by every peer.
     DeliveredByAll,
     /// A log lost entries that it had.
     TakenBack,
-    /// What had been delivered is not in the log any more.
+    /// A delivered entry is not in the log any more.
     Diverged,
-    /// A frame of an epoch below the promise was turned away.
+    /// A frame of an epoch below the promise was refused.
     StaleRefused,
-    /// A claim below the promise was turned away.
+    /// A claim below the promise was refused.
     ClaimRefused,
     /// A working leader stopped an election.
     Vetoed,
@@ -72,11 +72,11 @@ pub enum Mark {
     Evicted,
     /// A reading came again, and was not delivered twice.
     DupSuppressed,
-    /// A group became part of another one.
+    /// A group merged into another one.
     Merged,
     /// A peer was admitted by a snapshot.
     Admitted,
-    /// A peer that has no quorum refuses to go on.
+    /// A peer without a quorum refuses to continue.
     Blocked,
 }
 
@@ -98,7 +98,7 @@ impl Mark {
         Self::Blocked,
     ];
 
-    /// In words.
+    /// Its description.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -119,20 +119,19 @@ impl Mark {
     }
 }
 
-/// What a node's log says, position by position.
+/// The content of a node's log, by position.
 pub(crate) fn held(node: &Node) -> BTreeMap<Seq, (Epoch, u128)> {
     node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(&entry)))).collect()
 }
 
-/// An entry that is stable: the epoch it is of, what it says, and the first epoch in which it was
-/// so.
+/// A stable entry: its epoch, its digest, and the first epoch in which it was stable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Stable {
     entry: (Epoch, u128),
     since: Epoch,
 }
 
-/// Everything that was ever so, along one path.
+/// All facts of one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ledger {
     entries: BTreeMap<(Epoch, Seq), u128>,
@@ -144,8 +143,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Notes a fact; a breach if it contradicts an earlier one. `one_log` says that there may be
-    /// one log only, so that what is stable in it is so for good.
+    /// Adds a fact; a breach if it contradicts an earlier one. `one_log` means that there may be
+    /// only one log, so that its stable entries are stable for good.
     pub(crate) fn note(&mut self, fact: &Fact, one_log: bool) -> Result<(), Breach> {
         match fact {
             Fact::Entry { epoch, seq, digest } => {
@@ -180,7 +179,7 @@ impl Ledger {
                     .entry(*seq)
                     .or_insert_with(|| Stable { entry: entry.clone(), since: told_in.clone() });
                 if before.entry == entry {
-                    // Whoever leads an epoch may find late that its quorum had it.
+                    // The leader of an epoch may learn late that its quorum had the entry.
                     before.since = before.since.clone().min(told_in.clone());
                     return Ok(());
                 }
@@ -208,8 +207,8 @@ impl Ledger {
         }
     }
 
-    /// Judges what a peer takes for stable, believes of others and hands over, by what each peer
-    /// has held.
+    /// Judges a peer's stable position, its beliefs about others and its deliveries, by the entries
+    /// that each peer has held.
     pub(crate) fn judge(
         &mut self,
         facts: &[Fact],
@@ -227,14 +226,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many have led, one after the other or each on a side of its own.
+    /// How many peers have led, one after the other or each on a side of its own.
     pub(crate) fn leaders(&self) -> usize {
         self.leaders.len()
     }
 
-    /// What is stable and not in the log that goes on in `epoch`. Who is late to lead an epoch may
-    /// lack what has become stable in a later one: the quorum of that one has promised it, and
-    /// takes nothing from the late leader.
+    /// A stable entry that is not in the log that continues in `epoch`. A late leader of an epoch
+    /// may lack entries that became stable in a later one: the quorum of the later epoch has
+    /// promised it, and accepts nothing from the late leader.
     pub(crate) fn lost_from(
         &self,
         log: &BTreeMap<Seq, (Epoch, u128)>,

@@ -1,10 +1,10 @@
-//! A situation of the whole group: who is where, what is on its way, what has been used up of the
+//! A situation of the whole group: the state of each peer, the messages in flight, and the used
 //! bounds.
 //!
-//! A connection is two queues. What a peer has said arrives in order, when the search wants it to;
-//! a reset loses what is on its way in both directions; the end of a process is noticed behind its
-//! last words. A datagram is in the air until it is heard, or another one of the same peer for the
-//! same peer takes its place.
+//! A connection is two queues. Messages of a peer arrive in order, when the search decides; a reset
+//! loses the messages in flight in both directions; the end of a process is noticed after its last
+//! messages. A datagram is in flight until it arrives, or until another one with the same sender
+//! and receiver replaces it.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use protocol::inspect::identity;
 
 use crate::bounds::Bounds;
 
-/// A situation. Peers, messages and the ledger are numbers of the [`crate::model::Model`]'s
-/// memories.
+/// A situation. Peers, messages and the ledger are numbers in the memories of the
+/// [`crate::model::Model`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Group {
-    /// The peers that live.
+    /// The live peers.
     pub(crate) peers: Vec<Option<u32>>,
     /// The connections, sorted.
     pub(crate) lines: Vec<Line>,
-    /// The datagrams in the air, by who sent them and whom they would reach.
+    /// The datagrams in flight, by sender and receiver.
     pub(crate) air: BTreeMap<(u8, u8), u32>,
     pub(crate) spent: Spent,
     pub(crate) ledger: u32,
@@ -40,13 +40,13 @@ pub(crate) struct Line {
 pub(crate) struct End {
     pub(crate) peer: u8,
     pub(crate) link: LinkId,
-    /// Whether the peer there still counts on it.
+    /// Whether the peer at this end still uses it.
     pub(crate) open: bool,
-    /// What is on its way to that peer.
+    /// The messages in flight to that peer.
     pub(crate) inbox: Vec<Item>,
 }
 
-/// Something on its way.
+/// An item in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Item {
     Message(u32),
@@ -54,7 +54,7 @@ pub(crate) enum Item {
     Reset,
 }
 
-/// What has been used up.
+/// The used bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Spent {
     pub(crate) crashes: u8,
@@ -65,18 +65,18 @@ pub(crate) struct Spent {
     pub(crate) pauses: u8,
 }
 
-/// Something that can happen next.
+/// A possible next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// What is first on its way to that end arrives.
+    /// The first item in flight to that end arrives.
     Arrive { line: u8, end: u8 },
     /// A dial is answered.
     Answer { line: u8 },
-    /// A datagram is heard.
+    /// A datagram arrives.
     Hear { from: u8, to: u8 },
     /// A deadline passes.
     Pass { peer: u8 },
-    /// A process stands still for long.
+    /// A process is paused for long.
     Pause { peer: u8 },
     /// A process dies.
     Crash { peer: u8 },
@@ -87,7 +87,7 @@ pub(crate) enum Action {
 }
 
 impl Spent {
-    /// One more deadline passes; false if that is one too many.
+    /// Counts one more passed deadline; false if that exceeds the bounds.
     pub(crate) fn afford_pass(&mut self, bounds: &Bounds, at_rest: bool) -> bool {
         if at_rest && self.rests < bounds.rests {
             self.rests += 1;
@@ -106,7 +106,7 @@ impl Group {
         identity(self)
     }
 
-    /// Whether nothing is on its way to anybody.
+    /// Whether nothing is in flight.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.air.is_empty()
             && self
@@ -125,14 +125,13 @@ impl Group {
             .sum()
     }
 
-    /// Connections in the order of their names, whoever dialled first; those that nobody counts on
-    /// are gone.
+    /// Sorts connections by their peers, whichever dialled; removes those that neither peer uses.
     pub(crate) fn tidy(&mut self) {
         self.lines.retain(|line| line.ends.iter().any(|end| end.open));
         self.lines.sort_unstable();
     }
 
-    /// The connection that a peer knows by that number, and which end of it is the peer's.
+    /// The connection that a peer knows by that number, and the peer's end of it.
     pub(crate) fn find(&self, peer: u8, link: LinkId) -> Option<(usize, usize)> {
         self.lines.iter().enumerate().find_map(|(at, line)| {
             let own = line
@@ -143,7 +142,7 @@ impl Group {
         })
     }
 
-    /// A peer says something on a connection.
+    /// A peer sends a message on a connection.
     pub(crate) fn send(&mut self, peer: u8, link: LinkId, message: u32) {
         if let Some((at, own)) = self.find(peer, link) {
             let other = &mut self.lines[at].ends[1 - own];
@@ -153,14 +152,14 @@ impl Group {
         }
     }
 
-    /// A peer gives a connection up.
+    /// A peer closes a connection.
     pub(crate) fn hang_up(&mut self, peer: u8, link: LinkId) {
         if let Some((at, own)) = self.find(peer, link) {
             self.close(at, own);
         }
     }
 
-    /// A process is gone, and its kernel closes what it had.
+    /// A process is gone, and its kernel closes its connections.
     pub(crate) fn bury(&mut self, peer: u8) {
         self.peers[usize::from(peer)] = None;
         self.air.retain(|(_, to), _| *to != peer);
@@ -187,7 +186,7 @@ impl Group {
         }
     }
 
-    /// A connection breaks, with all that is on its way.
+    /// A connection breaks, with all messages in flight on it.
     pub(crate) fn reset(&mut self, at: usize) {
         for end in self.lines[at].ends.iter_mut().filter(|end| end.open) {
             end.inbox = vec![Item::Reset];
@@ -196,7 +195,7 @@ impl Group {
 }
 
 impl Action {
-    /// As a number, to be kept by the million.
+    /// The action as a number, for compact storage.
     pub(crate) fn code(self) -> u32 {
         let [kind, a, b] = match self {
             Self::Arrive { line, end } => [0, line, end],
@@ -211,7 +210,7 @@ impl Action {
         u32::from_le_bytes([kind, a, b, 0])
     }
 
-    /// And back.
+    /// The action of a number.
     pub(crate) fn of(code: u32) -> Option<Self> {
         let [kind, a, b, _] = code.to_le_bytes();
         Some(match kind {

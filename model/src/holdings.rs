@@ -1,11 +1,11 @@
-//! What each peer has held along one path, and the laws about it.
+//! The entries that each peer has held along one path, and the laws about them.
 //!
-//! The laws are those of the simulator. It keeps what each process has held as it runs; the search
-//! keeps it as a part of each situation, so the two keep it in different ways. Neither uses the
-//! protocol's own rule for a quorum.
+//! The laws are those of the simulator. The simulator records what each process has held while it
+//! runs; the search keeps it as a part of each situation. So there are two implementations, and
+//! neither uses the protocol's own rule for a quorum.
 //!
-//! A position of an epoch has one entry, and one history below it; so whoever has held the last
-//! position of an epoch has held all below, and one number for each epoch is enough.
+//! A position of an epoch has one entry, and one history below it. So a peer that has held the last
+//! position of an epoch has held everything below, and one number per epoch suffices.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use protocol::view::View;
 
 use crate::fact::Breach;
 
-/// What each peer has held, and what leaders have rightly found to be stable.
+/// The entries that each peer has held, and those that leaders have rightly found to be stable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Holdings {
     held: BTreeMap<Member, BTreeMap<Epoch, Seq>>,
@@ -23,8 +23,8 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Notes what a peer holds, and holds what it takes for stable, believes of others and numbers
-    /// to the laws.
+    /// Records the entries that a peer holds, and checks its stable position, its beliefs about
+    /// others and its numbers against the laws.
     pub(crate) fn look(&mut self, node: &Node, is_primary: bool) -> Result<(), Breach> {
         let held = self.held.entry(node.contact().member.clone()).or_default();
         for (epoch, _, last) in node.covers().filter(|(epoch, ..)| !epoch.is_none()) {
@@ -35,8 +35,9 @@ impl Holdings {
         self.judge_stable(node, is_primary)
     }
 
-    /// Nothing is handed over before a second member has held it, in a view that has one. While an
-    /// epoch has no view of its own, every peer that has taken the epoch up counts as a member.
+    /// No entry is delivered before a second member has held it, in a view with a second member.
+    /// While an epoch has no view of its own, every peer that has adopted the epoch counts as a
+    /// member.
     pub(crate) fn judge_handed(&self, node: &Node, epoch: &Epoch, seq: Seq) -> Result<(), Breach> {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else {
@@ -86,8 +87,8 @@ impl Holdings {
             );
             return Err(Breach::new("views-unbroken", words));
         }
-        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers
-        // itself is its own doing.
+        // A claimant may take over an unsettled view; it is responsible only for the views that it
+        // numbers itself.
         let is_its_own = is_primary && newest.epoch == node.epoch() && *below > Seq::ZERO;
         if is_its_own && !self.is_quorum(before, node, *below) {
             let words = format!(
@@ -105,8 +106,8 @@ impl Holdings {
         if stable <= known {
             return Ok(());
         }
-        // Whoever owns the epoch counts for itself, even where it has just stopped leading; the
-        // others go by what it found.
+        // The owner of the epoch determines stability by itself, even if it has just stopped
+        // leading; the others rely on its result.
         let counts_itself = node.epoch().owner == node.contact().member;
         if !counts_itself || !self.is_held(node, stable, is_primary) {
             let me = &node.contact().member;
@@ -132,8 +133,8 @@ impl Holdings {
         node.covers().rev().find_map(row).unwrap_or(Seq::ZERO)
     }
 
-    /// Whether everybody in the newest view has held that position (mode `available`), or the
-    /// quorums that have to (`primary`).
+    /// Whether every member of the newest view has held that position (mode `available`), or the
+    /// required quorums (`primary`).
     fn is_held(&self, node: &Node, seq: Seq, is_primary: bool) -> bool {
         let views = node.last_views();
         let Some((at, newest)) = views.first() else { return false };
@@ -147,8 +148,8 @@ impl Holdings {
         if *at <= self.known_stable(node) {
             return self.is_quorum(newest, node, seq);
         }
-        // Below a view entry that is not stable the view before decides; the entry and what is
-        // above needs quorums of both.
+        // Below the entry of an unstable view the previous view decides; the entry and later ones
+        // need quorums of both views.
         let Some((_, before)) = views.get(1) else { return self.is_quorum(newest, node, seq) };
         if seq < *at {
             return self.is_quorum(before, node, seq);
@@ -229,7 +230,7 @@ mod tests {
             let mut alone = Holdings::default();
             let law = if peer.node.leads() { "believes-no-more" } else { "truly-stable" };
             check(alone.look(&peer.node, false), law);
-            // What it holds is noted all the same.
+            // The entries that it holds are recorded nevertheless.
             let _found = all.look(&peer.node, false);
         }
         assert_eq!((all.look(leader, false), all.look(member, false)), (Ok(()), Ok(())));

@@ -1,8 +1,8 @@
-//! What must be true of every single step of a peer, whatever the others do.
+//! The laws about every single step of a peer, whatever the others do.
 //!
-//! Each law is a promise of the catalogue, or an invariant of the core (`ARCHITECTURE.md`), said
-//! about one call: what the peer was before it, what it is after it, and what it asked for. What
-//! only several peers together can break is left behind as facts, for the ledger.
+//! Each law is a promise of the catalogue, or an invariant of the core (`ARCHITECTURE.md`), applied
+//! to one call: the peer before it, the peer after it, and its outputs. Laws that only several
+//! peers together can break are left to the ledger, as facts.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use protocol::note::Note;
 use crate::fact::{Breach, Fact, Mark};
 use crate::peer::{Peer, reading};
 
-/// What a peer was before a call.
+/// The state of a peer before a call.
 pub(crate) struct Before {
     promised: Epoch,
     epoch: Epoch,
@@ -26,7 +26,7 @@ pub(crate) struct Before {
     contiguous: Seq,
     stable: Seq,
     delivered: Seq,
-    /// Of how many others it believed how much, in all.
+    /// The number of members with a known progress, and the sum of that progress.
     believed: (usize, u64),
 }
 
@@ -50,8 +50,8 @@ fn believed(node: &Node) -> (usize, u64) {
     node.believes().fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0))
 }
 
-/// Holds one call to the laws, and notes what it leaves behind. `after` is the peer as the call
-/// left it, except that what its sinks got is entered here.
+/// Checks one call against the laws, and adds its facts. `after` is the peer as the call left it,
+/// except that the deliveries to its sinks are entered here.
 pub(crate) fn hold(
     before: &Before,
     after: &mut Peer,
@@ -66,7 +66,7 @@ pub(crate) fn hold(
     delivered(before, after, out, facts)
 }
 
-/// Nobody says that it holds more of a log than it does.
+/// No peer claims to hold more of a log than it does.
 fn said_truly(after: &Peer, out: &[Output]) -> Result<(), Breach> {
     let node = &after.node;
     for output in out {
@@ -92,8 +92,8 @@ fn said_truly(after: &Peer, out: &[Output]) -> Result<(), Breach> {
     Ok(())
 }
 
-/// A reading is called a repeat only where the same sinks have had it, or were told that it is
-/// lost. Looked at before what this call hands over is entered, and so with that in mind.
+/// A reading is called a repeat only if the same sinks have received it, or were told that it is
+/// lost. Checked before the deliveries of this call are entered, and so takes them into account.
 fn repeated(after: &Peer, out: &[Output]) -> Result<(), Breach> {
     let mut had = after.sunk.clone();
     for output in out {
@@ -122,7 +122,7 @@ fn repeated(after: &Peer, out: &[Output]) -> Result<(), Breach> {
     Ok(())
 }
 
-/// Nothing is accepted, appended, acknowledged or promised below the promise.
+/// No entry or claim below the promise is accepted, appended, acknowledged or promised.
 fn fenced(before: &Before, after: &Peer, out: &[Output]) -> Result<(), Breach> {
     let promised = &before.promised;
     let breach = |words: String| Err(Breach::new("fenced-sequencer", words));
@@ -162,7 +162,7 @@ fn fenced(before: &Before, after: &Peer, out: &[Output]) -> Result<(), Breach> {
     Ok(())
 }
 
-/// What the log says now that it did not say before.
+/// New entries of the log since the last call.
 fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
     let held = after.held();
     for (seq, (epoch, digest)) in &held {
@@ -196,7 +196,7 @@ fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
     }
 }
 
-/// What the peer said of itself.
+/// The notes of the peer.
 fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
     let me = &after.node.contact().member;
     for output in out {
@@ -245,8 +245,8 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
     Ok(())
 }
 
-/// The sinks get every reading of the log in its order, each once, as it was published; what is
-/// left out is told.
+/// The sinks get every reading of the log in order, once, as it was published; omitted readings are
+/// reported.
 fn delivered(
     before: &Before,
     after: &mut Peer,
@@ -314,7 +314,7 @@ fn delivered(
                 *last = (*last).max(*to);
             }
             Output::Deliver(Delivery::Gap { to, .. }) => at = at.max(*to),
-            // Only a newcomer's sinks have nothing to miss.
+            // Only a newcomer's sinks miss nothing.
             Output::Note(Note::StateTransfer { resume, .. }) if at == Seq::ZERO => at = *resume,
             _ => {}
         }

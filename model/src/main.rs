@@ -1,4 +1,4 @@
-//! `model`: the core searched exhaustively, within bounds that it prints.
+//! `model`: an exhaustive search of the core, within printed bounds.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -11,8 +11,8 @@ use model::{Bounds, Depth, Mark, Planned, Report, Start, plan, search};
 use protocol::config::{Config, Guarantee, Knobs, Mode};
 use protocol::id::PeerId;
 
-/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any
-/// more, as after `head`.
+/// Prints a line. A failed write ends the command: the disk is full, or the reader is gone, as
+/// after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
@@ -219,7 +219,7 @@ fn run_planned(choice: &Choice) -> ExitCode {
             .filter(|(of, _)| *of == mode)
             .flat_map(|(_, report)| report.marks.clone())
             .collect();
-        // Only all of them together have to show everything.
+        // Only all searches together have to meet every mark.
         let missing: Vec<&str> = expected(mode)
             .filter(|mark| choice.names.is_empty() && !seen.contains(mark))
             .map(Mark::words)
@@ -236,7 +236,7 @@ fn run_planned(choice: &Choice) -> ExitCode {
     if unknown || cut > 0 { ExitCode::from(UNKNOWN) } else { ExitCode::SUCCESS }
 }
 
-/// Runs searches beside each other; none is begun any more once a counterexample is found.
+/// Runs searches in parallel; none is started any more once a counterexample is found.
 fn look_at_all(tasks: &[(ModeName, Planned)], jobs: usize) -> Vec<(ModeName, Report)> {
     let (next, found) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {
@@ -260,11 +260,11 @@ fn look_at_all(tasks: &[(ModeName, Planned)], jobs: usize) -> Vec<(ModeName, Rep
     })
 }
 
-/// What the planned searches have to show, or they have shown nothing.
+/// The marks that the planned searches have to meet, or they have shown nothing.
 fn expected(mode: ModeName) -> impl Iterator<Item = Mark> {
     Mark::ALL.into_iter().filter(move |mark| match mark {
         Mark::Blocked => mode == ModeName::Primary,
-        // Among three, a second holder is a quorum: what anybody was handed is in the one log, so
+        // Among three peers, a second holder is a quorum: a delivered entry is in the one log, so
         // it never comes again either.
         Mark::Merged | Mark::Diverged | Mark::DupSuppressed => mode == ModeName::Available,
         _ => true,
@@ -314,7 +314,7 @@ fn run_one(explore: &Explore) -> ExitCode {
     }
 }
 
-/// How many MiB the process may have.
+/// The memory limit of the process, in MiB.
 fn memory(asked: Option<u64>) -> u64 {
     let of_what_is_left = || model::available().map(|bytes| (bytes >> 20) * 3 / 4);
     asked.or_else(of_what_is_left).unwrap_or_else(|| {
@@ -326,7 +326,7 @@ fn memory(asked: Option<u64>) -> u64 {
     })
 }
 
-/// Runs a search and tells what it found.
+/// Runs a search and prints its result.
 fn look(planned: &Planned, mode: ModeName) -> Report {
     let report = search(planned.start, &config(mode, &planned.bounds), planned.bounds);
     let Report { states, steps, depth, local: (peers, answers), took, beyond, .. } = &report;
@@ -358,7 +358,7 @@ fn look(planned: &Planned, mode: ModeName) -> Report {
             words.push("  everything within the bounds visited, every law held".to_owned())
         }
     }
-    // In one piece, so that two searches do not talk into each other.
+    // In one piece, so that the lines of two searches do not mix.
     say!("{}", words.join("\n"));
     report
 }
@@ -368,8 +368,8 @@ fn config(mode: ModeName, bounds: &Bounds) -> Config {
     let mode = mode.mode();
     let bootstrap =
         if mode == Mode::Primary { (1..=bounds.peers).map(name).collect() } else { vec![] };
-    // The order of deadlines is the default's; but joins wait for nobody, and an idle link is
-    // nobody's business here.
+    // The order of deadlines is that of the default knobs; but a join does not wait, and idle links
+    // do not matter here.
     let knobs = Knobs {
         join_batch: Duration::ZERO,
         join_timeout: Duration::from_millis(30),
@@ -385,5 +385,5 @@ fn config(mode: ModeName, bounds: &Bounds) -> Config {
 const BROKEN: u8 = 1;
 const UNKNOWN: u8 = 2;
 const USAGE: u8 = 64;
-/// The answer could not be written.
+/// The result could not be written.
 const UNSAID: u8 = 74;

@@ -1,9 +1,9 @@
-//! What has been met before, each once: a table from identities to numbers.
+//! A table of distinct values: from identities to numbers.
 //!
 //! A situation of the group is a short list of numbers, because its peers, its messages and its
-//! ledger are kept here and shared by all situations that have them. That is what makes millions of
-//! situations fit (SPIN calls it collapse compression), and it is why a peer's answer to an input
-//! has to be worked out once only.
+//! ledger are kept here and shared by all situations that contain them. This lets millions of
+//! situations fit into memory (SPIN calls it collapse compression), and a peer's answer to an input
+//! has to be computed only once.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,7 +21,7 @@ impl<T> Memory<T> {
         Self { values: Vec::new(), numbers: HashMap::default() }
     }
 
-    /// The number of the value with that identity, which is made if it is new.
+    /// The number of the value with that identity, which is created if it is new.
     pub(crate) fn number(&mut self, identity: u128, value: impl FnOnce() -> T) -> u32 {
         *self.numbers.entry(identity).or_insert_with(|| {
             let number =
@@ -40,12 +40,12 @@ impl<T> Memory<T> {
     }
 }
 
-/// How many bytes of memory this process has; nothing where the system does not say.
+/// The memory of this process in bytes; none if the system does not tell.
 pub(crate) fn resident() -> Option<u64> {
     kib(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// How many bytes of memory the machine has left; nothing where the system does not say.
+/// The available memory of the machine in bytes; none if the system does not tell.
 #[must_use]
 pub fn available() -> Option<u64> {
     kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
@@ -56,10 +56,10 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-/// Identities are as good as drawn, so nothing is gained by hashing them again.
+/// Identities are uniformly distributed, so hashing them again gains nothing.
 pub(crate) type Trusting = BuildHasherDefault<Passing>;
 
-/// Takes an identity for the hash of it, and mixes small numbers in a hurry.
+/// Uses an identity as its own hash, and mixes small numbers quickly.
 #[derive(Debug, Default)]
 pub(crate) struct Passing(u64);
 

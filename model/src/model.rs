@@ -1,8 +1,7 @@
-//! The transition system: what can happen in a situation, and what becomes of it.
+//! The transition system: the possible events of a situation, and the situations that they lead to.
 //!
-//! What a peer makes of an input depends on the peer and the input and on nothing else, so it is
-//! worked out once and looked up ever after; most of a search is putting known answers together in
-//! new ways.
+//! A peer's answer to an input depends on the peer and the input only, so it is computed once and
+//! looked up from then on; most of a search combines known answers in new ways.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,12 +21,12 @@ use crate::group::{Action, End, Group, Item, Line, Spent};
 use crate::memory::{Memory, Trusting};
 use crate::peer::{Effect, Peer, Request, contact};
 
-/// The group, as something that can be searched.
+/// The group, in the form that the search needs.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) bounds: Bounds,
     one_log: bool,
-    /// Longer than anybody waits for a sign of life.
+    /// Longer than any peer waits for a sign of life.
     long: Duration,
     pub(crate) peers: Memory<Peer>,
     pub(crate) messages: Memory<Message>,
@@ -35,14 +34,14 @@ pub(crate) struct Model {
     ledgers: Memory<Ledger>,
     answers: HashMap<(u32, Stimulus), Option<u32>, Trusting>,
     effects: Vec<Answer>,
-    /// What became of a ledger by an effect.
+    /// The ledger after an effect, by ledger and effect.
     entered: HashMap<(u32, u32), u32, Trusting>,
     pub(crate) marks: Vec<Mark>,
-    /// How many had led when the search began.
+    /// How many peers had led when the search began.
     led_before: usize,
 }
 
-/// What a peer can be told.
+/// An input of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stimulus {
     Frame {
@@ -66,7 +65,7 @@ pub(crate) enum Stimulus {
         refused: bool,
     },
     Publish,
-    /// Its deadline is now: for scripts, in which all clocks go alike.
+    /// Its deadline is now: for scripts, in which all clocks run alike.
     Wake,
     /// Its next deadline passes. Bit `n` of `dead` is set if peer `n` is dead.
     Pass {
@@ -75,18 +74,18 @@ pub(crate) enum Stimulus {
     Pause,
 }
 
-/// What it makes of it.
+/// The answer of a peer.
 #[derive(Debug)]
 struct Answer {
-    /// What it is then; nobody if it has stopped.
+    /// The peer afterwards; none if it has stopped.
     peer: Option<u32>,
     requests: Vec<Told>,
     facts: Vec<Fact>,
-    /// Whether nothing shows of it but that somebody is dialled.
+    /// Whether the only visible effect is a dial.
     quiet: bool,
 }
 
-/// A wish, with what is said by number.
+/// A request, with its message as a number.
 #[derive(Clone, Copy, Debug)]
 enum Told {
     Dial { link: LinkId, to: u8 },
@@ -135,7 +134,7 @@ impl Model {
         self.ledgers.number(identity(&ledger), || ledger)
     }
 
-    /// Sets a peer's clock, which never goes back.
+    /// Sets a peer's clock, which never runs backwards.
     pub(crate) fn set_clock(&mut self, group: &mut Group, index: u8, now: Time) {
         let Some(peer) = group.peers[usize::from(index)].map(|peer| self.peers.get(peer).clone())
         else {
@@ -145,8 +144,7 @@ impl Model {
         group.peers[usize::from(index)] = Some(self.remember(Peer { now, ..peer }));
     }
 
-    /// Makes a situation the one that everything begins with: what led to it is neither spent nor
-    /// seen.
+    /// Makes a situation the root: events before it use no bounds and count for no mark.
     pub(crate) fn begin_at(&mut self, group: &mut Group, bounds: Bounds) {
         self.bounds = bounds;
         self.answers.clear();
@@ -159,12 +157,12 @@ impl Model {
         group.tidy();
     }
 
-    /// How many answers had to be worked out.
+    /// How many answers were computed.
     pub(crate) fn worked_out(&self) -> usize {
         self.answers.len()
     }
 
-    /// Whether a situation lies beyond the rounds that are searched.
+    /// Whether a situation is beyond the searched rounds.
     pub(crate) fn is_beyond(&self, group: &Group) -> bool {
         group
             .peers
@@ -173,7 +171,7 @@ impl Model {
             .any(|peer| self.peers.get(*peer).node.promised().round > self.bounds.rounds)
     }
 
-    /// Everything that can happen.
+    /// All possible events.
     pub(crate) fn actions(&self, group: &Group) -> Vec<Action> {
         let mut actions = Vec::new();
         let (bounds, spent) = (&self.bounds, &group.spent);
@@ -211,8 +209,7 @@ impl Model {
         actions
     }
 
-    /// What becomes of a situation by an action; nothing where the bounds do not allow it, or
-    /// nothing would come of it.
+    /// The situation after an action; none if the bounds forbid the action, or if it has no effect.
     pub(crate) fn step(&mut self, group: &Group, action: Action) -> Result<Option<Group>, Breach> {
         let mut next = group.clone();
         match action {
@@ -283,8 +280,8 @@ impl Model {
         Ok(())
     }
 
-    /// Tells a peer something, and does what it asks for. Says whether nothing shows of it; nothing
-    /// if nothing came of it.
+    /// Gives a peer an input, and performs its requests. Returns whether the effect is invisible;
+    /// none if there is no effect.
     pub(crate) fn tell(
         &mut self,
         group: &mut Group,
@@ -333,7 +330,7 @@ impl Model {
             && first.keys().any(|origin| others.iter().all(|sunk| sunk.contains_key(origin)))
     }
 
-    /// What a peer makes of something, worked out at most once; nothing if nothing comes of it.
+    /// The answer of a peer to an input, computed at most once; none if there is no effect.
     fn answer(&mut self, before: u32, stimulus: Stimulus) -> Result<Option<u32>, Breach> {
         if let Some(known) = self.answers.get(&(before, stimulus)) {
             return Ok(*known);
@@ -343,7 +340,7 @@ impl Model {
         Ok(number)
     }
 
-    /// What a peer makes of something, with everything that it tells.
+    /// The answer of a peer to an input, with all of its notes.
     pub(crate) fn work_out(
         &self,
         before: u32,
@@ -384,8 +381,8 @@ impl Model {
     fn keep(&mut self, before: u32, effect: Effect) -> u32 {
         let Effect { peer, requests, facts, stopped, notes } = effect;
         let role = |peer: &Peer| peer.node.status().role;
-        // Beside a link that stands it dials because an answer is overdue: that is a deadline like
-        // any other.
+        // If it dials in spite of an established link, an answer is overdue: that is a deadline
+        // like any other.
         let doubts = notes.iter().any(|note| matches!(note, Note::Unanswered { .. }));
         let only_dials = requests.iter().all(|request| matches!(request, Request::Dial { .. }));
         let quiet = only_dials && !doubts && role(&peer) == role(self.peers.get(before));
@@ -419,7 +416,7 @@ impl Model {
         }
     }
 
-    /// Enters what an answer leaves behind into a ledger.
+    /// Enters the facts of an answer into a ledger.
     fn enter(&mut self, ledger: u32, answer: u32) -> Result<u32, Breach> {
         let Answer { facts, peer, .. } = &self.effects[answer as usize];
         if facts.is_empty() {

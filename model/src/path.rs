@@ -1,4 +1,4 @@
-//! A path as a person reads it: what happened, what came of it, one line each.
+//! A readable path: the events and their consequences, one line each.
 
 use protocol::id::LinkId;
 use protocol::note::{Level, Note};
@@ -8,7 +8,7 @@ use crate::group::{Action, Group, Item};
 use crate::model::{Model, Stimulus};
 use crate::peer::{Effect, Request, contact};
 
-/// Tells what happens when these actions are taken one after the other.
+/// Describes the events when these actions are taken one after the other.
 pub(crate) fn tell(model: &mut Model, root: &Group, actions: &[Action]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut group = root.clone();
@@ -91,7 +91,7 @@ fn headline(model: &Model, group: &Group, action: Action) -> String {
     }
 }
 
-/// Whom an action tells what.
+/// The inputs that an action gives to peers.
 fn stimuli(group: &Group, action: Action) -> Vec<(u8, Stimulus)> {
     match action {
         Action::Arrive { line, end } => {
@@ -124,7 +124,7 @@ fn stimuli(group: &Group, action: Action) -> Vec<(u8, Stimulus)> {
     }
 }
 
-/// What a peer says of itself, and what it says to others.
+/// The notes of a peer, and its messages to others.
 fn consequences(group: &Group, index: u8, effect: &Effect) -> Vec<String> {
     let me = name(index);
     let mut lines = Vec::new();

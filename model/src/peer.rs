@@ -1,10 +1,9 @@
-//! One peer of the group that is searched: the real node, its clock, and what its sinks have had.
+//! One peer of the searched group: the real node, its clock, and the deliveries to its sinks.
 //!
-//! Each peer has a clock of its own, which stands still except where the search lets it go on. So
-//! whoever waits for a silence may find it at any point, however many messages are on their way:
-//! slow networks, drifting clocks and pauses are all the same thing here, and safety must not rest
-//! on any of them. What is due at once is done at once, as a shell does that has drained its
-//! sockets.
+//! Each peer has a clock of its own, which only the search advances. So a timeout may expire at any
+//! point, however many messages are in flight: slow networks, drifting clocks and pauses are all
+//! the same here, and safety must not depend on any of them. Work that is due at once is done at
+//! once, as in a shell that has drained its sockets.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -27,25 +26,25 @@ use crate::law;
 pub(crate) struct Peer {
     pub(crate) node: Node,
     pub(crate) now: Time,
-    /// Connections accepted so far, from which the shell numbers them.
+    /// Connections accepted so far; the shell numbers them in this order.
     pub(crate) accepted: u64,
-    /// The last number of each origin that its sinks have had.
+    /// The last number of each origin that its sinks have received.
     pub(crate) sunk: BTreeMap<Member, Oseq>,
 }
 
-/// What one input made of a peer, and what it asks of the world for it.
+/// The effect of one input on a peer, and its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
     pub(crate) peer: Peer,
     pub(crate) requests: Vec<Request>,
     pub(crate) facts: Vec<Fact>,
-    /// Whether it has become nobody: it stopped by itself.
+    /// Whether it stopped by itself.
     pub(crate) stopped: bool,
-    /// What it told of it.
+    /// Its notes.
     pub(crate) notes: Vec<Note>,
 }
 
-/// What a peer asks of the world.
+/// A request of a peer to its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Request {
     Dial { link: LinkId, to: usize },
@@ -62,23 +61,23 @@ impl Peer {
         Self { node, now: Time::ZERO, accepted: 0, sunk: BTreeMap::new() }
     }
 
-    /// What tells this peer from every other one.
+    /// The identity of this state: equal states have equal identities.
     pub(crate) fn identity(&self) -> u128 {
         identity(&(self.node.identity(self.now), self.accepted, &self.sunk))
     }
 
-    /// What its log says, position by position.
+    /// The content of its log, by position.
     pub(crate) fn held(&self) -> BTreeMap<Seq, (Epoch, u128)> {
         held(&self.node)
     }
 
-    /// Whether something of its own is due, so that a shell would wake it as soon as its sockets
-    /// are drained.
+    /// Whether a deadline of its own has passed, so that a shell would wake it as soon as its
+    /// sockets are drained.
     pub(crate) fn is_due(&self) -> bool {
         self.node.deadline().is_some_and(|deadline| deadline <= self.now)
     }
 
-    /// The reading that it would publish next: it says whose it is, and which.
+    /// The next reading that it would publish: the text names the origin and the number.
     pub(crate) fn next_reading(&self) -> Input {
         let oseq = self.node.status().published.next();
         let payload = reading(&self.node.contact().member.id, oseq);
@@ -87,20 +86,20 @@ impl Peer {
         }
     }
 
-    /// Stands still for `span`; what came of it shows when it is called again.
+    /// Pauses for `span`; the effect shows at the next call.
     pub(crate) fn pause(&self, span: Duration) -> Self {
         Self { now: self.now + span, ..self.clone() }
     }
 
-    /// Somebody has connected.
+    /// A connection arrives.
     pub(crate) fn accept(&self) -> Result<Effect, Breach> {
         let accepted = self.accepted + 1;
         Self { accepted, ..self.clone() }.take(Input::LinkUp { link: LinkId::accepted(accepted) })
     }
 
-    /// Lets the peer handle an input, and then whatever is due at once.
+    /// Lets the peer handle an input, and then everything that is due at once.
     pub(crate) fn take(&self, input: Input) -> Result<Effect, Breach> {
-        // Who was late before has more to read before it looks at its clock.
+        // A peer that was late before has more to read before it looks at its clock.
         let late = self.is_due();
         let mut step = Step::of(self);
         step.handle(input)?;
@@ -110,10 +109,10 @@ impl Peer {
         Ok(step.effect)
     }
 
-    /// Lets its next deadline pass; those at which nothing shows are passed as well. Bit `n` of
+    /// Lets its next deadline pass; deadlines without a visible effect are skipped. Bit `n` of
     /// `dead` is set if peer `n` is dead. A dial to a dead peer is refused within the same step, so
-    /// nothing shows of it. Otherwise each repeated dial would be a situation of its own, without
-    /// end.
+    /// it has no visible effect. Otherwise each repeated dial would be a situation of its own,
+    /// without end.
     pub(crate) fn pass(&self, dead: u8) -> Result<Option<Effect>, Breach> {
         let mut step = Step::of(self);
         for _ in 0..QUIET_WAKES {
@@ -133,7 +132,7 @@ impl Peer {
     }
 }
 
-/// An effect in the making.
+/// An effect under construction.
 struct Step {
     effect: Effect,
 }
@@ -163,7 +162,7 @@ impl Step {
         ))
     }
 
-    /// Each dial to a dead peer is refused, and leaves no wish.
+    /// Refuses each dial to a dead peer, and removes the request.
     fn refuse_dials(&mut self, dead: u8) -> Result<(), Breach> {
         let is_vain =
             |request: &Request| matches!(request, Request::Dial { to, .. } if dead >> to & 1 == 1);
@@ -235,7 +234,7 @@ fn uncounted(datagram: Box<Datagram>) -> Box<Datagram> {
     Box::new(Datagram { count: 0, ..*datagram })
 }
 
-/// What is said of the peer with that index.
+/// The contact of the peer with that index.
 pub(crate) fn contact(index: usize) -> Contact {
     let number = u8::try_from(index + 1).expect("a group that is searched has a handful of peers");
     let id = PeerId::new(&format!("peer{number}")).expect("a valid name");
@@ -248,25 +247,25 @@ pub(crate) fn contact(index: usize) -> Contact {
     }
 }
 
-/// The peer that listens there.
+/// The index of the peer with that address.
 pub(crate) fn index_of(address: SocketAddrV4) -> usize {
     usize::from(address.ip().octets()[3]) - 1
 }
 
-/// The words of a reading.
+/// The text of a reading.
 pub(crate) fn reading(origin: &PeerId, oseq: Oseq) -> String {
     format!("{origin}/{oseq}")
 }
 
-/// What an entry says, as a number.
+/// The digest of an entry.
 pub(crate) fn digest(entry: &Entry) -> u128 {
     identity(entry)
 }
 
 const PORT: u16 = 5_000;
-/// Draws nothing that matters here: the names of questions.
+/// The seed only draws the names of requests, which do not matter here.
 const SEED: u64 = 1;
-/// Wakes at which nothing shows, in a row.
+/// The greatest number of consecutive wake-ups without a visible effect.
 const QUIET_WAKES: u32 = 32;
-/// Wakes at one moment.
+/// The greatest number of wake-ups at one moment.
 const RINGS_MAX: u32 = 200;

@@ -1,5 +1,5 @@
-//! The searches that are run when none is described: each starts somewhere else or lets something
-//! else go wrong, because the bounds of all of them together in one search would be out of reach.
+//! The planned searches: each starts somewhere else or permits other faults, because all bounds
+//! together in one search would be out of reach.
 
 use protocol::config::Mode;
 
@@ -17,12 +17,12 @@ pub struct Planned {
     pub bounds: Bounds,
 }
 
-/// How far the plan goes.
+/// The depth of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// A minute or two in all.
+    /// A minute or two in total.
     Usual,
-    /// As far as some gigabytes and an hour go; not every search comes to its end.
+    /// As far as some gigabytes and an hour permit; not every search is completed.
     Deep,
 }
 
@@ -46,11 +46,11 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         seconds,
         memory: u64::MAX,
     };
-    // It starts in the second round, and may go as many further.
+    // It starts in the second round, and may use as many further ones.
     let elected = Bounds { rounds: all.rounds + 1, ..all };
     let either = |usual: u8, further: u8| if deep { further } else { usual };
-    // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search
-    // would be a long one.
+    // In mode `primary` a blocked peer dials by itself and needs no datagram; datagrams would make
+    // the search long.
     let primary = mode == Mode::Primary;
     let merge_passes = u8::from(primary);
     let planned = |name, start, bounds| Planned { name, start, bounds };
@@ -99,7 +99,8 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
                 ..elected
             },
         ),
-        // A fresh group links up in its first election, in any order, so little else may happen.
+        // A fresh group establishes its links in its first election, in any order, so few other
+        // events may happen.
         planned(
             "star_crashes",
             Start::Star,
@@ -134,8 +135,8 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
             },
         ),
     ];
-    // In mode `available` any of three may found a group of its own; to see them all become one
-    // takes a deep search.
+    // In mode `available` any of three peers may found a group of its own; only a deep search sees
+    // them all merge.
     if deep || primary {
         plan.push(planned(
             "boot_of_three",

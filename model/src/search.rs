@@ -13,35 +13,35 @@ use crate::model::Model;
 use crate::path;
 use crate::start::Start;
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Situations visited, each once.
     pub states: usize,
-    /// Steps taken; what they led to had mostly been visited before.
+    /// Steps taken; most led to situations visited before.
     pub steps: u64,
-    /// Situations in which somebody had promised a round beyond the bounds; not gone on from.
+    /// Situations in which a peer had promised a round beyond the bounds; they were not expanded.
     pub beyond: u64,
     /// Length of the longest path.
     pub depth: u32,
-    /// Situations of single peers, and answers of theirs that had to be worked out.
+    /// The number of distinct peer states, and of computed answers.
     pub local: (usize, usize),
     /// How long it took.
     pub took: Duration,
-    /// What ended the search before everything within the bounds was visited.
+    /// Why the search ended before everything within the bounds was visited.
     pub cut: Option<&'static str>,
-    /// What was seen to happen.
+    /// The marks that were met.
     pub marks: Vec<Mark>,
-    /// What must not be and is.
+    /// The counterexample, if there is one.
     pub breach: Option<Counterexample>,
 }
 
-/// A shortest path to something that must not be.
+/// A shortest path to a breach.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
-    /// What is broken.
+    /// The breach.
     pub breach: Breach,
-    /// How it comes about, one line each.
+    /// The path, one line per event.
     pub path: Vec<String>,
 }
 
@@ -66,13 +66,13 @@ struct Search {
     model: Model,
     root: Group,
     visited: HashSet<u128, Trusting>,
-    /// For each situation visited: the one before it, and what led from there.
+    /// For each visited situation: its predecessor, and the action between them.
     trail: Vec<(u32, u32)>,
     layer: Vec<(u32, Group)>,
     started: Instant,
     steps: u64,
     beyond: u64,
-    /// At how many situations to look again how much memory they take.
+    /// The number of situations at which to check the memory again.
     weigh_at: usize,
 }
 
@@ -205,7 +205,7 @@ impl Search {
     }
 }
 
-/// Situations between two looks at the memory; they take a few megabytes.
+/// Situations between two checks of the memory; they take a few megabytes.
 const BETWEEN_WEIGHINGS: usize = 10_000;
 const MIB: u64 = 1 << 20;
 
@@ -273,8 +273,8 @@ mod tests {
 
     #[test]
     fn two_groups_become_one_in_any_order() {
-        // All of it is more than three million situations, too many for a test: the first of them,
-        // by depth.
+        // All of it is more than three million situations, too many for a test: only the first
+        // ones, by depth.
         let report = run(Start::Torn, |bounds| {
             (bounds.passes, bounds.datagrams, bounds.states) = (1, true, TORN_STATES)
         });

@@ -1,13 +1,13 @@
-//! Where a search starts: at the very beginning, or in the middle of a life.
+//! The start of a search: at the very beginning, or in the middle of a group's life.
 //!
-//! A formed group is many steps away from three processes that have just started, and a group that
-//! was torn apart many more; to get there in every order would use up what a search can do. So a
-//! short script goes there in one order, with all clocks going alike and nothing lost, and the
-//! search begins where the script ends.
+//! A formed group is many steps away from three processes that have just started, and a group after
+//! a partition many more; to get there in every order would exceed any search. So a short script
+//! gets there in one order, with equal clocks and without losses, and the search begins where the
+//! script ends.
 //!
-//! Who joins is linked to the leader alone, and an election links everybody who takes part in it.
-//! The many orders in which those links come up would fill every search from a fresh group, so most
-//! begin where there has been an election already.
+//! A joining peer is linked to the leader alone, and an election links all of its participants. The
+//! many orders in which those links come up would fill every search from a fresh group, so most
+//! searches begin after an election.
 
 use std::collections::BTreeSet;
 
@@ -21,19 +21,19 @@ use crate::group::{Action, Group};
 use crate::model::{Model, Stimulus};
 use crate::peer::contact;
 
-/// Where a search starts.
+/// The start of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Start {
     /// Three processes that have just started.
     Boot,
-    /// A group of three that has come to rest and has had no election yet: all are linked to the
-    /// leader, and to nobody else.
+    /// A group of three at rest that has had no election yet: all are linked to the leader, and to
+    /// no other peer.
     Star,
-    /// A group of three whose first leader has died and that has come to rest under the next: all
-    /// are linked to all.
+    /// A group of three at rest, led by the successor of a dead leader: all are linked to all.
     Formed,
-    /// A group that was torn apart, the leader from the other two; each side has ordered a reading
-    /// that the other lacks (or would have, had it a quorum), and each can reach the other again.
+    /// A group after a partition, the leader on one side and the other two on the other. Each side
+    /// has ordered a reading that the other lacks (or would have, with a quorum), and each can
+    /// reach the other again.
     Torn,
 }
 
@@ -52,7 +52,7 @@ impl Start {
         }
     }
 
-    /// Goes there.
+    /// Runs the script to this start.
     pub(crate) fn reach(
         self,
         model: &mut Model,
@@ -60,7 +60,7 @@ impl Start {
         bounds: Bounds,
     ) -> Result<Group, Breach> {
         let size = usize::from(bounds.peers);
-        // The first leader of a group that has had an election is one peer more.
+        // The first leader of a group after an election is one additional peer.
         let (config, booted) = if self == Self::Formed {
             (&founded_by(config, size), size + 1)
         } else {
@@ -87,8 +87,7 @@ impl Start {
     }
 }
 
-/// The knobs of a group that is founded by the peers that are searched and the best of all, the one
-/// after them.
+/// The knobs of a group founded by the searched peers and the peer after them, which ranks highest.
 fn founded_by(config: &Config, size: usize) -> Config {
     let mut knobs = config.knobs().clone();
     if knobs.mode == Mode::Primary {
@@ -101,7 +100,7 @@ fn ordered([one, other]: [u8; 2]) -> [u8; 2] {
     [one.min(other), one.max(other)]
 }
 
-/// One order of events: what is on its way arrives at once, then the earliest deadline passes.
+/// One order of events: messages in flight arrive at once, then the earliest deadline passes.
 struct Script<'a> {
     model: &'a mut Model,
     group: &'a mut Group,
@@ -122,7 +121,7 @@ impl Script<'_> {
         })
     }
 
-    /// The leader dies; runs until the others, which ask each other for it, are in one view, linked
+    /// The leader dies; runs until the others, which look for each other, are in one view, linked
     /// to each other and at rest.
     fn lose_the_leader(&mut self, size: usize) -> Result<(), Breach> {
         self.group.bury(u8::try_from(size).expect("a handful of peers"));
@@ -145,8 +144,8 @@ impl Script<'_> {
         ))
     }
 
-    /// Cuts the leader off until it and the others have gone on without each other, then heals the
-    /// cut.
+    /// Cuts the leader off until it and the others have continued without each other, then heals
+    /// the cut.
     fn tear(&mut self, size: usize) -> Result<(), Breach> {
         self.torn = true;
         for line in 0..self.group.lines.len() {
@@ -165,7 +164,7 @@ impl Script<'_> {
             };
             let statuses: Vec<Status> = script.statuses().collect();
             let (last, others) = statuses.split_last().expect("there are peers");
-            // Whoever does not lead any more waits for the others, in mode `primary`.
+            // In mode `primary`, a leader that has stepped down waits for the others.
             let apart = last.members.len() == 1 && at_rest(last) || last.role == "candidate";
             apart && others.iter().all(|status| status.members.len() == size - 1 && at_rest(status))
         })?;
@@ -173,7 +172,7 @@ impl Script<'_> {
         self.give_up_dials()
     }
 
-    /// What was dialled across the cut has come to nothing.
+    /// Dials across the cut have failed.
     fn give_up_dials(&mut self) -> Result<(), Breach> {
         while let Some(at) =
             (0..self.group.lines.len()).find(|at| !self.group.lines[*at].up && self.crosses(*at))
@@ -192,7 +191,7 @@ impl Script<'_> {
         self.group.peers.iter().flatten().map(|peer| self.model.peers.get(*peer).node.status())
     }
 
-    /// Whether a connection leads from one side of the cut to the other.
+    /// Whether a connection crosses the cut.
     fn crosses(&self, line: usize) -> bool {
         let last = self.group.peers.len() - 1;
         self.group.lines[line].ends.iter().filter(|end| usize::from(end.peer) == last).count() == 1
@@ -271,8 +270,7 @@ mod tests {
     use protocol::config::{Config, Knobs, Mode};
     use std::time::Duration;
 
-    /// Goes to a start of three peers; who is linked to whom there, in which round, and what can
-    /// happen.
+    /// Runs to a start of three peers; checks the links there, the round, and the possible events.
     #[track_caller]
     fn check(mode: Mode, start: Start, links: &[[u8; 2]], round: u64) {
         let bootstrap = if mode == Mode::Primary {
