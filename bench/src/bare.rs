@@ -1,11 +1,11 @@
-//! A bare sequencer: the limit of the design on this machine, to measure the product against.
+//! A bare sequencer: the limit of the design on this machine, as a reference for the product.
 //!
-//! Plain TCP; one process numbers what it is sent and fans it out in pieces of 64 KiB; every
-//! process checks that the numbers come without a hole, and counts. There is no membership, no
-//! epoch, no acknowledgement, no log, no failure: whoever wants one of those pays for it, and the
-//! ratio of the two says how much. It is made as fast as its author could make it (one thread and
-//! one poll per process, vectored writes, no copy of a payload but the one into the piece), because
-//! a slow reference would flatter.
+//! Plain TCP; one process numbers the readings that it receives and fans them out in pieces of 64
+//! KiB; every process checks that the numbers have no gaps, and counts. There is no membership, no
+//! epoch, no acknowledgement, no log, no failure: each of them costs something, and the ratio of
+//! the two says how much. The reference is as fast as its author could make it (one thread and one
+//! poll per process, vectored writes, a single copy of each payload into its piece), because a slow
+//! reference would flatter the product.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
@@ -22,7 +22,7 @@ use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
-/// What a process of the reference does.
+/// The task of a process of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Its number, from 0; the sequencer is 0.
@@ -33,32 +33,32 @@ pub struct Part {
     pub sends: bool,
     /// How many readings it sends, if it does.
     pub count: u64,
-    /// How many there are in all.
+    /// How many readings there are in total.
     pub total: u64,
-    /// Bytes of each; at least 8.
+    /// The size of a reading in bytes; at least 8.
     pub bytes: usize,
-    /// How many a second it sends; as many as possible where none is given.
+    /// How many readings per second it sends; as many as possible if not set.
     pub rate: Option<u64>,
 }
 
-/// What came out, at one process.
+/// The result of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// How many readings it was handed.
+    /// How many readings were delivered to it.
     pub count: u64,
-    /// When the first was.
+    /// When the first was delivered.
     pub first_at: Time,
-    /// When the last was.
+    /// When the last was delivered.
     pub last_at: Time,
     /// Half of the readings took no longer than this, in microseconds.
     pub p50_us: u64,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99_us: u64,
-    /// 999 of 1,000.
+    /// The 99.9th percentile.
     pub p999_us: u64,
 }
 
-/// Runs the sequencer: says its port, waits for the others, works, and says what it saw.
+/// Runs the sequencer: announces its port, waits for the others, works, and returns its result.
 ///
 /// # Errors
 /// Those of the sockets.
@@ -114,7 +114,7 @@ pub fn sequence(part: &Part, tell_port: impl FnOnce(u16)) -> io::Result<Seen> {
     Ok(sink.seen())
 }
 
-/// Runs one of the others.
+/// Runs another process.
 ///
 /// # Errors
 /// Those of the sockets.
@@ -165,7 +165,7 @@ pub fn follow(part: &Part, port: u16) -> io::Result<Seen> {
     Ok(sink.seen())
 }
 
-/// One piece for everybody.
+/// Sends one piece to all.
 fn spread(batch: &mut Vec<u8>, ends: &mut [End]) {
     let piece = Rc::new(std::mem::replace(batch, Vec::with_capacity(PIECE + ROOM)));
     ends.iter_mut().for_each(|end| end.push(Rc::clone(&piece)));
@@ -208,20 +208,20 @@ struct End {
     /// The number of the process at the other end.
     other: u32,
     readable: bool,
-    /// Whether the other end may go before this one.
+    /// Whether the other end may close before this one.
     may_go: bool,
     input: Vec<u8>,
-    /// What of it has come, and what of that has been taken.
+    /// The bytes received, and how many of them were consumed.
     filled: usize,
     taken: usize,
     output: VecDeque<Rc<Vec<u8>>>,
-    /// What of the first piece has been written.
+    /// How much of the first piece has been written.
     written: usize,
     queued: usize,
 }
 
 impl End {
-    /// Of a process that says its number first.
+    /// The end of a process that sends its number first.
     fn new(mut stream: std::net::TcpStream, poll: &Poll, token: u32) -> io::Result<Self> {
         let mut number = [0; 4];
         stream.read_exact(&mut number)?;
@@ -251,12 +251,12 @@ impl End {
         })
     }
 
-    /// Reads once; whether something came.
+    /// Reads once; true if bytes arrived.
     fn read(&mut self) -> io::Result<bool> {
         self.input.copy_within(self.taken..self.filled, 0);
         (self.filled, self.taken) = (self.filled - self.taken, 0);
         match self.stream.read(&mut self.input[self.filled..]) {
-            // Whoever has got everything goes, while others are still being written to.
+            // A process that has everything closes while others are still being written to.
             Ok(0) if self.may_go => {
                 self.readable = false;
                 Ok(false)
@@ -274,8 +274,8 @@ impl End {
         }
     }
 
-    /// The place of the next whole message, without its length, of which `head` bytes with the
-    /// length come before the payload.
+    /// The place of the next whole message, without its length; `head` bytes, including the length,
+    /// precede the payload.
     fn take(&mut self, head: usize) -> Option<std::ops::Range<usize>> {
         let held = &self.input[self.taken..self.filled];
         let length =
@@ -321,7 +321,7 @@ impl End {
     }
 }
 
-/// Makes readings; each begins with the moment at which it was due.
+/// Creates readings; each begins with the time at which it was due.
 struct Source {
     payload: Vec<u8>,
     left: u64,
@@ -351,7 +351,7 @@ impl Source {
         self.left > 0 && self.due_at().is_none_or(|at| at <= clock::now())
     }
 
-    /// When the next one is due, where there is a rate and one is left.
+    /// When the next reading is due, if there is a rate and one is left.
     fn next_at(&self) -> Option<Time> {
         self.due_at().filter(|_| self.left > 0)
     }
@@ -366,7 +366,7 @@ impl Source {
     }
 }
 
-/// Is handed the readings.
+/// Receives the readings.
 struct Sink {
     count: u64,
     first_at: Time,
@@ -385,7 +385,7 @@ impl Sink {
         if self.count == 1 {
             self.first_at = clock::now();
         }
-        // A reading that is not paced bears no moment.
+        // An unpaced reading has no due time.
         if payload[0] == 0 {
             let due = Time::from_micros(u64::from_be_bytes(
                 payload[..8].try_into().expect("eight bytes"),
@@ -411,15 +411,15 @@ impl Sink {
 }
 
 const PACER: Token = Token(0);
-/// What goes out together, in bytes.
+/// The size of a piece in bytes.
 const PIECE: usize = 64 << 10;
-/// What may come on top of it.
+/// The room for the last reading of a piece.
 const ROOM: usize = 32 << 10;
 const INPUT: usize = 256 << 10;
 const PREFIX: usize = 4;
-/// Number and origin.
+/// The size of number and origin.
 const NUMBER: usize = 12;
-/// How many readings of its own a sender has on their way.
+/// How many of its own readings a sender has in flight.
 const WINDOW: u64 = 8_192;
-/// Bytes queued for one process beyond which nothing more is taken in.
+/// With more bytes queued for one process, no further readings are read.
 const BACKLOG: usize = 4 << 20;

@@ -160,7 +160,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // If the terminal is gone there is nobody left to tell.
+            // If the terminal is gone, an error has no reader.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
@@ -232,8 +232,8 @@ fn soak(course: &soak::Course, given: Option<PathBuf>) -> ExitCode {
                       fills");
             return Ok(());
         }
-        // Allocators give back late; what leaks grows with what has passed, and that is hundreds of
-        // megabytes.
+        // Allocators return memory late; a leak grows with the data that has passed, and that is
+        // hundreds of megabytes.
         let is_well = grown <= GROWN_MOST && opened <= OPENED_MOST;
         if is_well { Ok(()) } else { Err(io::Error::other(format!("more than {GROWN_MOST} bytes or \
             {OPENED_MOST} descriptors"))) }
@@ -259,7 +259,7 @@ fn throughput(how: How, only: Option<&str>) -> ExitCode {
     })
 }
 
-/// Runs a bench of pairs: so many of them, each with that share of the readings.
+/// Runs a bench of pairs: this many pairs, each with that share of the readings.
 fn with_reference(
     how: How,
     folder: &str,
@@ -287,7 +287,7 @@ fn bare(part: &str, port: Option<u16>, parent: u32) -> ExitCode {
     finish(run())
 }
 
-/// This process does not outlive that one.
+/// Ties the life of this process to that one.
 fn tie(parent: u32) -> io::Result<()> {
     peer::cli::die_with(parent).map_err(|failure| io::Error::other(failure.text))
 }
@@ -302,8 +302,8 @@ fn finish(result: io::Result<()>) -> ExitCode {
     }
 }
 
-/// The program to measure, with an empty folder to run in; none where one of the two is not to be
-/// had, which is told.
+/// The program to measure, and an empty folder to run in; if either is unavailable, prints why and
+/// returns none.
 fn prepare(given: Option<PathBuf>, folder: &str) -> Option<PathBuf> {
     let Some(program) = given.or_else(beside) else {
         eprintln!(
@@ -394,7 +394,7 @@ fn table(course: &Course, measured: &Measured) -> String {
     )
 }
 
-/// Numbers of a run that broke a promise are worth nothing.
+/// The numbers of a run that broke a promise are worthless.
 fn judge(folder: &Path) -> Result<(), String> {
     let run = RunFolder::open(folder).map_err(|error| error.to_string())?;
     let report = Report::of(&run, Options::default())
@@ -414,24 +414,24 @@ fn judge(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The `peer` that was built with this program.
+/// The `peer` program built together with this one.
 fn beside() -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.parent().map(Path::to_owned)?.join("peer");
     path.is_file().then_some(path)
 }
 
-/// Where logs and events of the last run are.
+/// The folder for logs and events of the last run.
 const FOLDER: &str = "logs/bench_failover";
-/// What is wanted of the median, in milliseconds.
+/// The target of the median, in milliseconds.
 const MEDIAN_MS: f64 = 5.0;
-/// What is wanted of the worst, in milliseconds.
+/// The target of the maximum, in milliseconds.
 const MAX_MS: f64 = 30.0;
-/// What a peer may grow by in a soak once it holds what it retains.
+/// How much a peer may grow in a soak once it holds what it retains.
 const GROWN_MOST: i64 = 16 << 20;
-/// Links come and go with peers that are killed.
+/// Killed peers cause links to open and close.
 const OPENED_MOST: i64 = 64;
 const CEILING_SPAN: Duration = Duration::from_secs(2);
-/// The share of the readings that the short form sends.
+/// The share of the readings in the short form.
 const SHORT: f64 = 0.02;
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;

@@ -1,8 +1,8 @@
-//! What the local socket costs a group, and how fast it tells what is kept.
+//! The cost of local subscriptions for a group, and the speed of `peer tail`.
 //!
-//! Three peers and one sender, as `throughput` and `latency` measure them: in turn without anybody
-//! at the leader's socket, and with 64 subscriptions whose filter matches nothing, so that each
-//! reading is looked at for each of them. Beside that, `peer tail` of a whole history into a pipe.
+//! Three peers and one sender, as in `throughput` and `latency`, in turn without any client at the
+//! leader's socket, and with 64 subscriptions whose filter matches nothing, so that each reading is
+//! checked against each filter. In addition, `peer tail` of a whole history into a pipe.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::pairs::{Line, Pair, Pairs, median};
 use crate::peers::{Peers, SOCKETS};
 use crate::throughput::{Case, Senders};
 
-/// What came out.
+/// The result.
 #[derive(Debug)]
 pub struct Measured {
-    /// A line for each row.
+    /// One line per row.
     pub lines: Vec<Line>,
-    /// Whether each number reached its mark.
+    /// Whether each number reached its target.
     pub met: bool,
 }
 
@@ -62,7 +62,7 @@ pub fn measure(
             rates.ratio() >= RATIO_LEAST,
             format!("at least {RATIO_LEAST}"),
         ),
-        // On a machine that others use, too, this says more than the rate.
+        // On a machine with other users, too, this says more than the rate.
         (
             "CPU of all peers for a reading, in ns".to_owned(),
             &costs,
@@ -129,7 +129,7 @@ fn connect(peers: &Peers, id: &str) -> io::Result<Connection> {
     }
 }
 
-/// Readings a second that `peer tail` writes into a pipe, from its start to its end.
+/// How many readings per second `peer tail` writes into a pipe, from its start to its end.
 fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
     let mut peers = Peers::new(program, folder)?;
     let id = format!("tail{}", std::process::id());
@@ -166,7 +166,7 @@ fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
     }
     let took = begun.elapsed();
     let status = child.wait()?;
-    // Batches are forgotten whole, so that a few may be missing.
+    // Batches are discarded whole, so a few readings may be missing.
     if !status.success() || readings < KEPT * 9 / 10 {
         return Err(io::Error::other(format!(
             "peer tail ended with {status} after {readings} readings"
@@ -176,22 +176,22 @@ fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
 }
 
 const BYTES: usize = 100;
-/// Subscriptions at one peer.
+/// The number of subscriptions at one peer.
 const SUBSCRIPTIONS: usize = 64;
-/// Those of one connection.
+/// The number of subscriptions per connection.
 const EACH: usize = 2;
-/// Readings a second at which a wait is measured.
+/// The rate at which latency is measured.
 const RATE: u64 = 10_000;
-/// What a peer keeps.
+/// How many readings a peer keeps.
 const KEPT: u64 = 65_536;
-/// So many more, that it is full.
+/// How many more are published to fill the history.
 const MORE: u64 = 1_000;
-/// The share of the throughput that is to be left.
+/// The share of the throughput that has to remain.
 const RATIO_LEAST: f64 = 0.97;
-/// How many times the processor time a reading may take.
+/// The greatest ratio of processor time per reading.
 const COST_MOST: f64 = 1.05;
-/// How many times as long the 99th of a hundred readings may take.
+/// The greatest ratio of the 99th percentile.
 const P99_MOST: f64 = 1.2;
-/// Readings a second of a tail.
+/// The least rate of a tail.
 const TAIL_LEAST: f64 = 300_000.0;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
-//! How long a group is without news when its leader is killed.
+//! How long a group has no news when its leader is killed.
 //!
-//! Peers at the product's own settings, under load; the leader is killed with SIGKILL, over and
-//! over; each survivor's wait is measured from the kill to its next delivery of a reading that was
-//! published after the kill. Between two kills the dead peer is started again and the group is
-//! whole. Beside each kill, how soon a bare socket tells the end of another process: no design
-//! hears of it earlier.
+//! Peers with the product's default settings, under load. The leader is killed with SIGKILL, again
+//! and again; each survivor's wait is measured from the kill to its next delivery of a reading
+//! published after the kill. Between two kills the dead peer restarts and the group becomes whole.
+//! For comparison, each kill also measures how soon a bare socket reports the end of another
+//! process: no design learns of it earlier.
 
 use std::path::Path;
 use std::thread;
@@ -20,7 +20,7 @@ use crate::outage::Outage;
 use crate::reference;
 use crate::spread::{Spread, milliseconds};
 
-/// What is measured.
+/// The parameters of the measurement.
 #[derive(Clone, Debug)]
 pub struct Course {
     /// How many peers.
@@ -29,66 +29,66 @@ pub struct Course {
     pub rate: u32,
     /// How many leaders are lost.
     pub losses: u32,
-    /// In what way.
+    /// How they are lost.
     pub blow: Blow,
 }
 
 /// How a leader is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
-    /// SIGKILL: its sockets say so. The knobs are the product's defaults.
+    /// SIGKILL: its sockets report it. The knobs are the product's defaults.
     Kill,
-    /// SIGSTOP: nothing says so but its silence. The knobs are those of the profile `fast`. It goes
-    /// on when the others have gone on.
+    /// SIGSTOP: only its silence shows it. The knobs are those of the profile `fast`. It resumes
+    /// when the others have continued.
     Freeze,
 }
 
-/// What came out.
+/// The result.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Each survivor's wait, of all kills.
+    /// The waits of all survivors, over all kills.
     pub waits: Spread,
     /// The worst wait of each loss.
     pub worst: Spread,
-    /// Beside each loss: how long after a SIGKILL another process reads the end of a bare stream.
+    /// For comparison: how long after a SIGKILL another process reads the end of a bare stream.
     pub ends: Spread,
-    /// Readings a second that were really written.
+    /// Readings per second that were really written.
     pub rate: f64,
     /// Readings that were not written because a peer did not read.
     pub held_back: u64,
 }
 
-/// Why nothing was measured.
+/// Why the measurement failed.
 #[derive(Debug, Error)]
 pub enum CourseError {
-    /// The machine did not play along, or a peer ended that nobody killed.
+    /// The machine failed, or a peer ended unexpectedly.
     #[error("{doing}: {error}")]
     Io {
-        /// What was being done.
+        /// The failed operation.
         doing: String,
-        /// What was said.
+        /// The error.
         error: std::io::Error,
     },
     /// The group did not become whole in time.
     #[error("the group was not whole within {within:?} ({when}): {beliefs}")]
     Unsettled {
-        /// How long it had.
+        /// The limit.
         within: Duration,
-        /// Before which kill.
+        /// The kill that was next.
         when: String,
-        /// What each peer believes.
+        /// The beliefs of the peers.
         beliefs: String,
     },
     /// A survivor went without news for too long.
     #[error("after {kill}, {waiting} had no news within {within:?}: {beliefs}")]
     Silent {
-        /// Which kill.
+        /// The kill.
         kill: String,
-        /// Who.
+        /// The survivor.
         waiting: String,
-        /// How long it had.
+        /// The limit.
         within: Duration,
-        /// What each peer believes.
+        /// The beliefs of the peers.
         beliefs: String,
     },
 }
@@ -101,8 +101,8 @@ impl CourseError {
 }
 
 impl Course {
-    /// Runs it with peers of `program`, whose files go to `folder`; `tell` hears of each kill.
-    ///
+    /// Runs it with peers of `program`, whose files go to `folder`; `tell` is called after each
+    /// kill.
     /// # Errors
     /// See [`CourseError`].
     pub fn run(
@@ -166,7 +166,7 @@ fn start(group: &mut Group, feed: &Feed, id: &PeerId) -> Result<(), CourseError>
         .map_err(CourseError::io(format!("starting {id}")))
 }
 
-/// Waits until everyone that lives is in one view and readings flow in it.
+/// Waits until every live peer is in one view and readings flow in it.
 fn await_whole(group: &mut Group, when: &str) -> Result<View, CourseError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -204,7 +204,7 @@ fn behead(
         group
             .read(|peer, seen| outage.saw(peer, seen))
             .map_err(CourseError::io("watching the peers"))?;
-        // One more look at all files once everyone had news: earlier news may have been in a file
+        // One more read of all files once every survivor had news: earlier news may be in a file
         // that was read before the file of its publisher.
         if was_over {
             return Ok(outage
@@ -231,7 +231,7 @@ fn behead(
     }
 }
 
-/// How many readings each peer has had in a view before that counts as steady.
+/// How many readings each peer must have delivered in a view for it to count as steady.
 const STEADY: u64 = 100;
 /// More than all default deadlines together.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,8 +1,7 @@
-//! Readings at a steady rate, written to the standard input of whoever lives, one after the other
-//! in turn.
+//! Writes readings at a steady rate to the standard input of the live peers, in turn.
 //!
-//! A peer whose pipe is full is passed over and counted: the feed never waits, so a peer that stops
-//! reading cannot thin out what the others get.
+//! A peer with a full pipe is skipped and counted: the feed never waits, so a peer that stops
+//! reading cannot reduce the rate of the others.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use peer::clock::{Stamp, utc_micros};
 
-/// A thread that feeds; ends when dropped.
+/// The feeding thread; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
@@ -31,7 +30,7 @@ struct Shared {
 }
 
 impl Feed {
-    /// So many readings a second, to nobody as yet.
+    /// A feed of this many readings per second, without a peer yet.
     ///
     /// # Errors
     /// No thread could be started.
@@ -43,12 +42,12 @@ impl Feed {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Feeds one more, from now on; it is dropped when its pipe breaks.
+    /// Adds a peer; it is removed when its pipe breaks.
     ///
     /// # Errors
     /// The pipe cannot be told not to block.
     pub fn add(&self, eater: ChildStdin) -> io::Result<()> {
-        // Our end only; the peer's reads block as ever.
+        // Only our end; the peer's reads still block.
         fcntl(&eater, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         self.shared.eaters.lock().unwrap_or_else(PoisonError::into_inner).push(eater);
         Ok(())
@@ -60,7 +59,7 @@ impl Feed {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// How many were not, because a pipe was full.
+    /// How many readings were skipped because a pipe was full.
     #[must_use]
     pub fn held_back(&self) -> u64 {
         self.shared.held_back.load(Ordering::Relaxed)
@@ -71,7 +70,7 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic of the feed has been told on standard error already.
+            // A panic of the feed has been printed on standard error already.
             let _ = thread.join();
         }
     }
@@ -90,8 +89,8 @@ impl Shared {
             self.hand_out(turn, line.as_bytes());
             turn += 1;
             due += pause;
-            // A clock that ran ahead of us is caught up with: the rate is one over time, and no
-            // sleep means a burst.
+            // Missed readings are made up for: the rate is an average over time, and a late wake-up
+            // causes a burst.
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
@@ -102,7 +101,7 @@ impl Shared {
             return;
         }
         let index = turn % eaters.len();
-        // Lines are shorter than PIPE_BUF, so a pipe takes all of one or nothing.
+        // A line is shorter than PIPE_BUF, so a pipe takes all of it or nothing.
         match eaters[index].write(line) {
             Ok(_) => {
                 self.written.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +138,7 @@ mod tests {
         cats[0].kill().unwrap();
         cats[0].wait().unwrap();
         let before = feed.written();
-        // The survivor goes on being fed.
+        // The survivor still gets readings.
         assert_eq!(second.by_ref().take(100).filter(Result::is_ok).count(), 100);
         assert!(feed.written() > before);
         drop(feed);

@@ -1,7 +1,8 @@
 //! A group of peer processes on loopback, in a folder of its own: started, watched, killed,
 //! stopped.
 //!
-//! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
+//! Each process dies with this one (`--die-with`), so no process is left behind, however a bench
+//! ends.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,20 +30,20 @@ pub struct Group {
     flags: Vec<String>,
     lease: Lease,
     peers: BTreeMap<PeerId, Inmate>,
-    /// What is done to the peers, for the judge of the run.
+    /// The ground truth, for the judge of the run.
     truth: File,
     written: u64,
 }
 
-/// One name of the group, and the process that bears it now.
+/// One name of the group, and its present process.
 #[derive(Debug)]
 struct Inmate {
     process: Option<Child>,
     events: EventFile,
     view: Option<View>,
-    /// Readings handed over since the view came into force.
+    /// Readings delivered since the view came into force.
     delivered: u64,
-    /// Whether it stands still, because it was told to.
+    /// Whether it is stopped (SIGSTOP).
     frozen: bool,
 }
 
@@ -77,8 +78,8 @@ impl Group {
         })
     }
 
-    /// Starts a process under this name, at the product's own settings; gives the pipe to its
-    /// sensor.
+    /// Starts a process under this name, with the product's default settings; returns the pipe to
+    /// its sensor.
     ///
     /// # Errors
     /// It could not be started.
@@ -115,7 +116,7 @@ impl Group {
         Ok(stdin)
     }
 
-    /// Reads what the event files have gained, and shows it to `look`.
+    /// Reads the new events of all files, and passes them to `look`.
     ///
     /// # Errors
     /// A file cannot be read; or a process ended that nobody told to.
@@ -146,7 +147,7 @@ impl Group {
         Ok(())
     }
 
-    /// The view in which all that live agree that exactly they are the group, once each was handed
+    /// The view with exactly the live peers that all of them are in, once each has delivered
     /// `readings` in it.
     #[must_use]
     pub fn settled(&self, readings: u64) -> Option<&View> {
@@ -163,13 +164,13 @@ impl Group {
         (same_members && agreed).then_some(view)
     }
 
-    /// Who lives.
+    /// The live peers.
     #[must_use]
     pub fn living(&self) -> Vec<&PeerId> {
         self.peers.iter().filter(|(_, inmate)| inmate.lives()).map(|(id, _)| id).collect()
     }
 
-    /// What each believes, in words, for a report that it did not settle.
+    /// The beliefs of the peers, for the report of a group that did not settle.
     #[must_use]
     pub fn beliefs(&self) -> String {
         let words = self.peers.iter().map(|(id, inmate)| match (&inmate.process, &inmate.view) {
@@ -189,7 +190,7 @@ impl Group {
         words.collect::<Vec<_>>().join("; ")
     }
 
-    /// Kills one with SIGKILL; gives the moment right before.
+    /// Kills a peer with SIGKILL; returns the moment right before.
     ///
     /// # Errors
     /// It is dead already, or cannot be killed.
@@ -221,7 +222,7 @@ impl Group {
         Ok(at)
     }
 
-    /// Has one stand still (SIGSTOP); gives the moment right before.
+    /// Stops a peer (SIGSTOP); returns the moment right before.
     ///
     /// # Errors
     /// It is dead, or cannot be told.
@@ -240,7 +241,7 @@ impl Group {
         Ok(at)
     }
 
-    /// Has one that stands still go on.
+    /// Resumes a stopped peer.
     ///
     /// # Errors
     /// It is dead, or cannot be told.
@@ -264,7 +265,7 @@ impl Group {
         Ok(())
     }
 
-    /// Stops all that live, politely at first.
+    /// Stops all live peers, with SIGTERM first.
     ///
     /// # Errors
     /// One could not be waited for.
@@ -278,7 +279,7 @@ impl Group {
         for (_, process) in &processes {
             let pid =
                 Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits"));
-            // It may just have ended, and that is what is wanted.
+            // It may have ended just now, which is fine.
             let _ = kill(pid, Signal::SIGTERM);
         }
         let who = processes.iter().map(|(id, _)| id.to_string()).collect();
@@ -334,16 +335,17 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for process in self.peers.values_mut().filter_map(|inmate| inmate.process.as_mut()) {
-            // It may be dead already, and that is what is wanted.
+            // It may be dead already, which is fine.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 }
 
-/// The name under which the bench writes events.
+/// The name under which the bench records events.
 const WRITER: &str = "_bench";
 /// How long a peer may take to leave.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often an unmet condition is looked at. Nothing is timed by it: times come from the events.
+/// How often an unmet condition is checked. It does not affect the results: times come from the
+/// events.
 pub const POLL: Duration = Duration::from_millis(10);

@@ -1,9 +1,8 @@
-//! How long a reading takes from when it was due to its delivery, at a steady rate.
+//! How long a reading takes from its due time to its delivery, at a steady rate.
 //!
-//! Three peers, one member sends, the product's own knobs, the very configuration that `throughput`
-//! measures. A reading bears the moment at which it was *due*, so one that its sender was too late
-//! for counts as late (no coordinated omission). Beside each run, the same through the bare
-//! sequencer.
+//! Three peers, one member sends, the product's default knobs: the configuration of `throughput`. A
+//! reading carries its *due* time, so a reading that is sent late counts as late (no coordinated
+//! omission). Beside each run, the same through the bare sequencer.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +16,7 @@ use crate::peers::Peers;
 use crate::reference;
 use crate::throughput::{Case, Senders};
 
-/// What came out of one run, at one place.
+/// The result of one run at one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waits {
     p50_us: u64,
@@ -25,7 +24,7 @@ struct Waits {
     p999_us: u64,
 }
 
-/// At the leader, and at the slowest of the others.
+/// The results at the leader, and at the slowest other peer.
 struct Places {
     leader: Waits,
     slowest: Waits,
@@ -44,7 +43,7 @@ impl From<&Seen> for Waits {
 }
 
 impl Places {
-    /// The leader's first.
+    /// From all results, the leader's first.
     fn of(all: &[Waits]) -> io::Result<Self> {
         let (leader, others) =
             all.split_first().ok_or_else(|| io::Error::other("nobody has measured"))?;
@@ -53,7 +52,7 @@ impl Places {
     }
 }
 
-/// Measures at 1,000 and 10,000 readings a second and at half of what the group takes at most; two
+/// Measures at 1,000 and 10,000 readings per second and at half of the group's greatest rate; two
 /// lines for each rate.
 ///
 /// # Errors
@@ -120,7 +119,7 @@ fn count(rate: u64, share: f64) -> u64 {
 }
 
 /// The 99th percentile of the waits in microseconds, at the peer where it is highest. `watch` is
-/// called once the leader runs; what it returns is kept until the end.
+/// called once the leader runs; its result is kept until the end.
 ///
 /// # Errors
 /// The group failed.
@@ -207,6 +206,6 @@ fn run_bare(rate: u64, share: f64) -> io::Result<Places> {
 
 const PEERS: u32 = 3;
 const BYTES: usize = 100;
-/// How long a rate is kept.
+/// How long each rate is kept up, in seconds.
 const SECONDS: f64 = 3.0;
 const PATIENCE: Duration = Duration::from_secs(60);

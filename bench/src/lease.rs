@@ -1,12 +1,12 @@
-//! A discovery port of one's own, held for as long as a group lives, so that no other run on this
-//! machine meets its peers.
+//! A reserved discovery port, held for as long as a group lives, so that no other run on this
+//! machine finds its peers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use socket2::{Domain, Socket, Type};
 
-/// Holds the port; the peers bind it beside us.
+/// Holds the port; the peers bind it as well.
 #[derive(Debug)]
 pub struct Lease {
     port: u16,
@@ -14,7 +14,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a free one.
+    /// Reserves a free port.
     ///
     /// # Errors
     /// There is none.
@@ -29,7 +29,7 @@ impl Lease {
         Ok(Self { port: own.port(), _held: held })
     }
 
-    /// The flags by which a peer meets there, on loopback, and dies with this process.
+    /// The flags by which a peer uses this port, stays on loopback, and dies with this process.
     #[must_use]
     pub fn flags(&self) -> Vec<String> {
         let own = std::process::id();
@@ -47,5 +47,5 @@ impl Lease {
 }
 
 const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
-/// A peer reads this variable; whoever measures means the port of its lease.
+/// A peer reads this variable; the bench uses the port of its lease instead.
 pub const BROADCAST_PORT: &str = "BROADCAST_PORT";

@@ -1,9 +1,9 @@
 //! Measures real groups of peers on this machine: the programs that ship, over real sockets, killed
 //! from outside.
 //!
-//! Everything is read from the event files of the peers, whose clock (CLOCK_MONOTONIC) is one for
-//! the whole machine. The bench itself is no part of what it measures: it only writes lines to the
-//! peers' standard input and, now and then, kills one.
+//! The results come from the event files of the peers, whose clock (CLOCK_MONOTONIC) is the same
+//! for the whole machine. The bench itself is not part of the measurement: it only writes lines to
+//! the peers' standard input and kills a peer from time to time.
 
 pub mod bare;
 pub mod cli;

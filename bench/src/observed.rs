@@ -1,4 +1,4 @@
-//! What the event file of one peer shows, as it grows.
+//! The contents of one peer's event file, as it grows.
 
 use std::io;
 use std::path::Path;
@@ -9,31 +9,31 @@ use protocol::id::{Epoch, Incarnation, Oseq, PeerId, ViewId};
 use protocol::note::{Event, Note};
 use protocol::time::Time;
 
-/// A reading, wherever it is seen.
+/// The identity of a reading.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Who published it.
+    /// Its origin.
     pub origin: PeerId,
-    /// In which life.
+    /// The incarnation of the origin.
     pub inc: Incarnation,
-    /// Its number there.
+    /// Its number at the origin.
     pub oseq: Oseq,
 }
 
-/// A view, as one peer told it.
+/// A view, as one peer reported it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// Its epoch.
     pub epoch: Epoch,
     /// Its number.
     pub id: ViewId,
-    /// Who leads it.
+    /// Its leader.
     pub leader: PeerId,
-    /// Who is in it.
+    /// Its members.
     pub members: Vec<PeerId>,
 }
 
-/// What a bench wants to know of one event.
+/// The relevant part of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// A process began.
@@ -47,19 +47,19 @@ pub enum Seen {
         /// Which.
         key: Key,
     },
-    /// A reading was handed over.
+    /// A reading was delivered.
     Delivered {
         /// When.
         at: Time,
         /// Which.
         key: Key,
-        /// In which epoch it was ordered.
+        /// The epoch in which it was ordered.
         epoch: Epoch,
     },
 }
 
 impl Seen {
-    /// What an event shows, if it is of interest here.
+    /// The relevant part of an event, if it has one.
     #[must_use]
     pub fn of(event: Event) -> Option<Self> {
         let Event { t: at, p, inc, note, .. } = event;
@@ -87,13 +87,13 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Of a file that may not be there yet.
+    /// An event file that need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self { tail: Tail::new(path) }
     }
 
-    /// Everything that came since the last time.
+    /// All events since the last call.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -109,8 +109,8 @@ impl EventFile {
                     Ok(Line::Record(Record::Peer(event)) | Line::Glued(_, Record::Peer(event))) => {
                         seen.extend(Seen::of(event))
                     }
-                    // A killed process may leave half a line. What else cannot be read, the judge
-                    // of the whole run will tell.
+                    // A killed process may leave an incomplete line. The judge of the whole run
+                    // reports other unreadable lines.
                     Ok(
                         Line::Blank
                         | Line::Record(Record::World(_))

@@ -1,7 +1,7 @@
-//! One death of a leader, as the survivors lived it: how long each of them had to wait for news.
+//! One death of a leader, as its survivors see it: how long each of them waited for news.
 //!
-//! News is a reading that was *published after* the death and ordered by *somebody else* than the
-//! dead leader. What was on its way when the leader died is no news, however late it arrives.
+//! News is a reading that was *published after* the death and ordered by *another peer* than the
+//! dead leader. Readings in flight at the death are no news, however late they arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use protocol::time::Time;
 
 use crate::observed::{Key, Seen};
 
-/// One death, while it is being watched.
+/// One death under observation.
 #[derive(Clone, Debug)]
 pub struct Outage {
     began: Time,
@@ -27,7 +27,7 @@ impl Outage {
         Self { began, lost, published: BTreeSet::new(), delivered }
     }
 
-    /// Takes in what the event file of `peer` shows.
+    /// Takes an event of `peer`.
     pub fn saw(&mut self, peer: &PeerId, seen: &Seen) {
         match seen {
             Seen::Published { at, key } if *at > self.began => {
@@ -42,7 +42,7 @@ impl Outage {
         }
     }
 
-    /// How long each survivor waited; `None` for those that still do.
+    /// How long each survivor waited; `None` if it still waits.
     #[must_use]
     pub fn waits(&self) -> BTreeMap<PeerId, Option<Duration>> {
         let wait = |delivered: &[(Time, Key)]| {
@@ -124,9 +124,9 @@ mod tests {
                 published(1_001, "p1", 5),
                 // Published before the death, ordered after it.
                 delivered(1_200, "p1", "p1", 4, next.clone()),
-                // Published after the death was begun, and yet ordered by the dead.
+                // Published after the death, and yet ordered by the dead leader.
                 delivered(1_002, "p2", "p1", 5, old),
-                // Of a sender whose publishing nobody saw.
+                // A reading without a known publication.
                 delivered(1_300, "p2", "p2", 9, next),
             ],
             [None, None],

@@ -1,5 +1,5 @@
-//! What is measured beside its reference, in turn, in one run: only their ratio means something on
-//! a shared machine.
+//! Pairs of the product and its reference, measured in turn in one run: on a shared machine only
+//! their ratio is meaningful.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub struct Pair {
     /// The product.
     pub ours: f64,
-    /// What it is measured against.
+    /// The reference.
     pub reference: f64,
 }
 
@@ -24,19 +24,20 @@ impl Pairs {
         Self(pairs)
     }
 
-    /// The middle of what the product reached.
+    /// The median of the product.
     #[must_use]
     pub fn ours(&self) -> f64 {
         median(self.0.iter().map(|pair| pair.ours))
     }
 
-    /// The middle of what the reference reached.
+    /// The median of the reference.
     #[must_use]
     pub fn reference(&self) -> f64 {
         median(self.0.iter().map(|pair| pair.reference))
     }
 
-    /// The middle of the ratios; not the ratio of the middles, because a pair shares its moment.
+    /// The median of the ratios; not the ratio of the medians, because the two of a pair were
+    /// measured at about the same time.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         median(self.ratios())
@@ -53,7 +54,7 @@ impl Pairs {
         self.0.iter().map(|pair| pair.ours / pair.reference)
     }
 
-    /// As a line for machines.
+    /// The pairs as a line for programs.
     #[must_use]
     pub fn line(&self, bench: &'static str, case: &str, unit: &'static str) -> Line {
         let (ratio_min, ratio_max) = self.spread();
@@ -72,7 +73,7 @@ impl Pairs {
     }
 }
 
-/// The middle one; of an even number, the mean of the middle two; 0 of none.
+/// The median; for an even number, the mean of the middle two; 0 for none.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
@@ -84,7 +85,7 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// A result for machines: one JSON object.
+/// A result for programs: one JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     bench: &'static str,
@@ -106,7 +107,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// With one number more.
+    /// Adds a number.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());

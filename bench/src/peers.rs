@@ -1,7 +1,8 @@
-//! Peers that are measured: the program that ships, without events, watched through its local
-//! socket and `/proc`.
+//! The measured peers: the program that ships, without events, observed through its local socket
+//! and `/proc`.
 //!
-//! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
+//! Each process dies with this one (`--die-with`), so no process is left behind, however a bench
+//! ends.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -21,19 +22,19 @@ use tempfile::TempDir;
 use crate::lease::{BROADCAST_PORT, Lease};
 use crate::usage::{self, Usage};
 
-/// Some peers.
+/// A set of peer processes.
 #[derive(Debug)]
 pub struct Peers {
     program: PathBuf,
     folder: PathBuf,
     lease: Lease,
-    /// Where their local sockets lie, apart from those of whatever else runs here.
+    /// The folder of their local sockets, apart from those of other peers on this machine.
     sockets: TempDir,
     peers: Vec<(String, Child)>,
 }
 
 impl Peers {
-    /// Nobody yet; the logs go to this folder.
+    /// An empty set; the logs go to this folder.
     ///
     /// # Errors
     /// The folder cannot be made, or there is no free port.
@@ -48,7 +49,7 @@ impl Peers {
         })
     }
 
-    /// Starts one more.
+    /// Starts a peer.
     ///
     /// # Errors
     /// It could not be started.
@@ -68,10 +69,10 @@ impl Peers {
         Ok(())
     }
 
-    /// What each says of itself; none of one that does not answer yet.
+    /// The report of each peer; none for a peer that does not answer yet.
     ///
     /// # Errors
-    /// One has ended that nobody told to.
+    /// A peer has ended unexpectedly.
     pub fn reports(&mut self) -> io::Result<Vec<Option<Report>>> {
         self.peers
             .iter_mut()
@@ -79,10 +80,10 @@ impl Peers {
             .collect()
     }
 
-    /// Waits until all reports are as they should be, and gives them.
+    /// Waits until all reports meet a condition, and returns them.
     ///
     /// # Errors
-    /// They were not in time; `what` says what was waited for.
+    /// They did not meet it in time; `what` names the condition.
     pub fn wait(
         &mut self,
         what: &str,
@@ -111,11 +112,12 @@ impl Peers {
         }
     }
 
-    /// Waits until each is as it should be, one after the other: to ask hundreds over and over
-    /// would be most of what the machine does.
+    /// Waits until each report meets a condition, one peer after the other: to poll hundreds of
+    /// peers would take most of the machine's time.
     ///
     /// # Errors
-    /// One was not in time; `what` says what was waited for. One has ended that nobody told to.
+    /// A report did not meet it in time; `what` names the condition. Or a peer has ended
+    /// unexpectedly.
     pub fn wait_each(
         &mut self,
         what: &str,
@@ -144,26 +146,26 @@ impl Peers {
         Ok(())
     }
 
-    /// What each has used so far.
+    /// What each peer has used so far.
     ///
     /// # Errors
-    /// One is not there any more.
+    /// A process does not exist any more.
     pub fn usage(&self) -> io::Result<Vec<Usage>> {
         self.peers.iter().map(|(_, child)| usage::of(child.id())).collect()
     }
 
-    /// Where the local sockets of the peers lie.
+    /// The folder of the peers' local sockets.
     #[must_use]
     pub fn sockets(&self) -> &Path {
         self.sockets.path()
     }
 
-    /// Their names.
+    /// The names of the peers.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.peers.iter().map(|(id, _)| id.as_str())
     }
 
-    /// Connects to one.
+    /// Connects to a peer.
     ///
     /// # Errors
     /// It does not listen yet, or not any more.
@@ -171,7 +173,7 @@ impl Peers {
         connect(self.sockets.path(), id)
     }
 
-    /// The processes.
+    /// The pids of the processes.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         self.peers.iter().map(|(_, child)| child.id())
     }
@@ -179,7 +181,7 @@ impl Peers {
     /// Kills a peer and takes it out of the set; returns the moment right before the kill.
     ///
     /// # Errors
-    /// There is none of that name, or it cannot be killed.
+    /// There is no peer of that name, or it cannot be killed.
     pub fn kill(&mut self, id: &str) -> io::Result<Time> {
         let at = self.peers.iter().position(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
         let (_, mut child) = self.peers.swap_remove(at);
@@ -189,10 +191,10 @@ impl Peers {
         Ok(before)
     }
 
-    /// Sends one a signal.
+    /// Sends a signal to a peer.
     ///
     /// # Errors
-    /// There is none of that name, or it has ended.
+    /// There is no peer of that name, or it has ended.
     pub fn signal(&self, id: &str, signal: Signal) -> io::Result<()> {
         let (_, child) =
             self.peers.iter().find(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
@@ -204,7 +206,7 @@ impl Peers {
 impl Drop for Peers {
     fn drop(&mut self) {
         for (_, child) in &mut self.peers {
-            // It may be dead already, and that is what is wanted.
+            // It may be dead already, which is fine.
             let _ = child.kill();
         }
         for (_, child) in &mut self.peers {
@@ -213,7 +215,7 @@ impl Drop for Peers {
     }
 }
 
-/// Where a peer stands; nothing as long as it does not answer.
+/// The report of a peer; none if it does not answer yet.
 fn ask(id: &str, child: &mut Child, folder: &Path, sockets: &Path) -> io::Result<Option<Report>> {
     match connect(sockets, id).and_then(|mut peer| peer.report()) {
         Ok(report) => Ok(Some(report)),
@@ -230,7 +232,7 @@ fn ask(id: &str, child: &mut Child, folder: &Path, sockets: &Path) -> io::Result
     }
 }
 
-/// Connects to the peer of that name whose socket lies there.
+/// Connects to the peer of that name, by its socket in that folder.
 ///
 /// # Errors
 /// It does not listen yet, or not any more.
@@ -238,7 +240,7 @@ pub fn connect(sockets: &Path, id: &str) -> io::Result<Connection> {
     Connection::open(&sockets.join(format!("{id}.sock")), PATIENCE)
 }
 
-/// Whether it has not begun to listen, or has no time.
+/// Whether it does not listen yet, or is busy.
 fn is_busy(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -249,7 +251,8 @@ fn is_busy(error: &io::Error) -> bool {
     )
 }
 
-/// A peer reads this variable: the folder of its socket.
+/// The environment variable of a peer with the folder of its socket.
 pub const SOCKETS: &str = "PEER_SOCKETS";
-/// How often an unmet condition is looked at. Nothing is timed by it: times come from the peers.
+/// How often an unmet condition is checked. It does not affect the results: times come from the
+/// peers.
 const POLL: Duration = Duration::from_millis(20);

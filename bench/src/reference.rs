@@ -1,5 +1,5 @@
-//! Runs the reference: the processes of a bare sequencer (`bare`), and what one process can write
-//! at all (`ceiling`).
+//! Runs the reference: the processes of a bare sequencer (`bare`), and the greatest rate at which
+//! one process can write (`ceiling`).
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::bare::{Part, Seen};
 
-/// Runs a bare group with these parts, the sequencer's first; what each process saw.
+/// Runs a bare group with these parts, the sequencer's first; returns the result of each process.
 ///
 /// # Errors
 /// A process could not be started, or failed.
@@ -23,8 +23,8 @@ pub fn run(parts: &[Part]) -> io::Result<Vec<Seen>> {
     all.iter_mut().map(|process| Ok(serde_json::from_str(&process.line()?)?)).collect()
 }
 
-/// How many bytes a second one process writes to `sockets` sockets in pieces of 64 KiB, where each
-/// is read by a process that does nothing else.
+/// How many bytes per second one process writes to `sockets` sockets in pieces of 64 KiB, each read
+/// by a process that does nothing else.
 ///
 /// # Errors
 /// A process could not be started, or a socket failed.
@@ -54,7 +54,7 @@ pub fn ceiling(sockets: usize, span: Duration) -> io::Result<f64> {
     Ok(written as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Reads everything from that port, and says how much it was.
+/// Reads everything from that port, and reports the number of bytes.
 ///
 /// # Errors
 /// Those of the socket.
@@ -83,14 +83,15 @@ pub fn end_of_stream() -> io::Result<Duration> {
     process.child.kill()?;
     match stream.read(&mut [0]) {
         Ok(0) => Ok(before.elapsed()),
-        // Killed over unread bytes, or in the middle of something: an end all the same.
+        // Killed with unread bytes, or in the middle of a write: also an end of the stream.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(before.elapsed()),
         Ok(_) => Err(io::Error::other("a process that only reads has said something")),
         Err(error) => Err(error),
     }
 }
 
-/// How long it takes from the first process until all of a bare group have got one reading.
+/// How long it takes from the start of the first process until all processes of a bare group have
+/// one reading.
 ///
 /// # Errors
 /// A process could not be started, or failed.
@@ -113,7 +114,7 @@ fn text(part: &Part) -> String {
     serde_json::to_string(part).expect("numbers are JSON")
 }
 
-/// A process of this very program.
+/// A process of this program.
 struct Process {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
@@ -144,7 +145,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It ends by itself where all goes well.
+        // Normally it ends by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

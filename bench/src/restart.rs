@@ -1,11 +1,11 @@
-//! What it takes to come back: a rejoin under load, and how fast a newcomer is given the past.
+//! The time of a return: a rejoin under load, and the transfer of the past to a newcomer.
 //!
-//! The product's own knobs. A rejoin runs from the start of the process to the moment at which it
-//! was told its view, while a member sends at a steady rate. A catch-up is measured in a group at
-//! rest: the newcomer asks for as much of the past as the leader retains, and has caught up when it
-//! has handed over the last of it; who asks for nothing gets a snapshot. Beside it, in the same
-//! run, what the machine needs to start a process that gets one reading from a bare sequencer, or
-//! as many as there are of the past.
+//! The product's default knobs. A rejoin is measured from the start of the process to the delivery
+//! of its view, while a member sends at a steady rate. A catch-up is measured in a group at rest:
+//! the newcomer asks for as much of the past as the leader retains, and has caught up when it has
+//! delivered the last of it; without such a request it gets a snapshot. Beside it, in the same run,
+//! the time that the machine needs to start a process that gets one reading from a bare sequencer,
+//! or as many as the past has.
 
 use std::io;
 use std::path::Path;
@@ -21,10 +21,10 @@ use crate::reference;
 use crate::spread::milliseconds;
 use crate::throughput::{Case, Senders};
 
-/// Measures; a line for each of the three.
+/// Measures all three; one line for each.
 ///
 /// # Errors
-/// A group did not become what it should in time.
+/// A group did not reach the expected state in time.
 pub fn measure(
     program: &Path,
     folder: &Path,
@@ -64,8 +64,8 @@ pub fn measure(
     Ok(rows.into_iter().map(&mut row).collect())
 }
 
-/// A member is killed and started again while another one sends; milliseconds from its start to its
-/// view.
+/// A member is killed and restarted while another one sends; returns the milliseconds from its
+/// start to its view.
 fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
     let mut peers = Peers::new(program, folder)?;
     peers.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
@@ -89,8 +89,8 @@ fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
     Ok(view_of(&reports, "peer3", before))
 }
 
-/// Milliseconds from the start of a newcomer to the last of the past that it is given, and to the
-/// view of one that is given none of it.
+/// The milliseconds from the start of a newcomer to the last entry of the past, and to the view of
+/// a newcomer without the past.
 fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
     let mut peers = Peers::new(program, folder)?;
     peers.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
@@ -136,7 +136,7 @@ fn is_whole(reports: &[Report], size: usize) -> bool {
     reports.len() == size && reports.iter().all(|report| report.status.members.len() == size)
 }
 
-/// From that moment until this peer was told its view, in milliseconds.
+/// From that moment to the delivery of this peer's view, in milliseconds.
 fn view_of(reports: &[Report], id: &str, before: Time) -> f64 {
     let view_since = reports
         .iter()
@@ -147,7 +147,7 @@ fn view_of(reports: &[Report], id: &str, before: Time) -> f64 {
 
 const BYTES: usize = 100;
 const RATE: u64 = 10_000;
-/// Fewer than `retain_entries`, so that they are all there.
+/// Fewer than `retain_entries`, so that all of them are retained.
 const PAST: u64 = 60_000;
 /// Views among the entries of the past.
 const DELIVERED_OTHERWISE: u64 = 16;

@@ -1,11 +1,11 @@
-//! How a group grows on one machine, at the product's own knobs.
+//! How a group scales on one machine, with the product's default knobs.
 //!
-//! For each size: all are started at once, and the time runs from the first start to the moment at
-//! which the last of them was told the view of all; then the group is left alone, and its processor
-//! time and memory are read; then one more joins; then a member is killed, and the leader. Times
-//! come from the peers, whose clock is one for the machine. Beside it, in the same run, what the
-//! machine needs for the like of it without any protocol: to start as many processes that get one
-//! reading from a bare sequencer, and to tell the end of a stream.
+//! For each size: all peers are started at once, and the time is measured from the first start to
+//! the delivery of the full view at the last peer; then the group is left alone, and its processor
+//! time and memory are read; then one more peer joins; then a member is killed, and then the
+//! leader. Times come from the peers, whose clock is the same for the machine. Beside it, in the
+//! same run, the time that the machine needs for a similar task without any protocol: to start as
+//! many processes that get one reading from a bare sequencer, and to notice the end of a stream.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::reference;
 use crate::spread::milliseconds;
 use crate::usage;
 
-/// What was measured of one group.
+/// The results of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Group {
     gathered_ms: f64,
@@ -40,11 +40,11 @@ struct Column {
     name: &'static str,
     unit: &'static str,
     value: fn(&Group) -> f64,
-    /// What it is measured against; nothing for what a bare group has not got.
+    /// Its reference; none if a bare group has no counterpart.
     reference: Option<fn(&Bare) -> f64>,
 }
 
-/// What the machine needs without a protocol.
+/// The times of the machine without a protocol.
 struct Bare {
     gathered_ms: f64,
     end_ms: f64,
@@ -84,7 +84,7 @@ const COLUMNS: [Column; 8] = [
 /// Measures groups of these sizes; a line for each column of each, and the exponents of growth.
 ///
 /// # Errors
-/// A group did not become what it should in time.
+/// A group did not reach the expected state in time.
 pub fn measure(
     program: &Path,
     folder: &Path,
@@ -102,7 +102,7 @@ pub fn measure(
     let mut measured: Vec<(u32, Vec<Group>)> = Vec::new();
     for &size in sizes {
         let (mut groups, mut bares) = (Vec::new(), Vec::new());
-        // Large groups are slow to start and steady, so they are measured once or twice.
+        // Large groups start slowly and vary little, so they are measured once or twice.
         for _ in 0..pairs.min((LARGE / size).max(1)) {
             bares.push(Bare {
                 gathered_ms: milliseconds(reference::gather(size)?),
@@ -174,7 +174,7 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
     }
     let reports = whole(&mut peers, "all to be in one view", size as usize)?;
     let gathered_ms = since(before, &reports);
-    // Whoever has just joined closes links that it does not need; that is no idleness.
+    // A new member closes links that it does not need; that time is not idle.
     peers.wait_each("links that nobody needs to be closed", PATIENCE, |report| {
         report.links == if report.status.role == "leader" { size as usize - 1 } else { 1 }
     })?;
@@ -182,7 +182,7 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
         rest(&peers, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
     let said = traffic(&peers.wait("an answer", PATIENCE, |_| true)?);
     let before = clock::now();
-    // The lowest, so that nobody has to be led by it.
+    // The lowest priority, so that it does not become the leader.
     peers.start("peer0000", &flags)?;
     let reports = whole(&mut peers, "one more to be in the view", size as usize + 1)?;
     let joined_ms = since(before, &reports);
@@ -211,7 +211,7 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
     })
 }
 
-/// Waits until all are in one view of exactly so many.
+/// Waits until all peers are in one view of exactly this size.
 fn whole(peers: &mut Peers, what: &str, size: usize) -> io::Result<Vec<Report>> {
     peers.wait_each(what, PATIENCE, |report| report.status.members.len() == size)?;
     peers.wait(what, PATIENCE, |reports| {
@@ -223,7 +223,7 @@ fn whole(peers: &mut Peers, what: &str, size: usize) -> io::Result<Vec<Report>> 
     })
 }
 
-/// Until the last of them was told its view, in milliseconds.
+/// Until the last of them delivered its view, in milliseconds.
 fn since(before: Time, reports: &[Report]) -> f64 {
     let last = reports.iter().map(|report| report.view_since).max().unwrap_or(before);
     milliseconds(last.since(before))
@@ -233,20 +233,20 @@ fn traffic(reports: &[Report]) -> Traffic {
     reports.iter().fold(Traffic::default(), |sum, report| sum.plus(report.traffic))
 }
 
-/// Leaves the group alone for a while: the share of a core that each uses, in percent, and the
-/// memory of each, in MiB.
+/// Leaves the group alone for a while: returns the share of a core that each peer uses, in percent,
+/// and the memory of each, in MiB.
 fn rest(peers: &Peers, size: u32, span: Duration) -> io::Result<(f64, f64)> {
     let all =
         |measure: fn(u32) -> io::Result<u64>| peers.pids().map(measure).sum::<io::Result<u64>>();
     let (before, begun) = (all(usage::nanoseconds)?, clock::now());
-    // A measurement of rest takes time, and nothing can be awaited.
+    // A measurement at rest takes a fixed time; there is no event to wait for.
     thread::sleep(span);
     let (after, passed) = (all(usage::nanoseconds)?, clock::now().since(begun));
     let percent = (after - before) as f64 / 1e9 / passed.as_secs_f64() / f64::from(size) * 100.0;
     Ok((percent, all(usage::pss)? as f64 / f64::from(1 << 20) / f64::from(size)))
 }
 
-/// The slope of a straight line through the logarithms: of `N^k` it is `k`.
+/// The slope of a straight line through the logarithms: for `N^k` it is `k`.
 fn exponent(points: &[(f64, f64)]) -> f64 {
     let logs: Vec<(f64, f64)> =
         points.iter().filter(|(_, y)| *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
@@ -258,9 +258,9 @@ fn exponent(points: &[(f64, f64)]) -> f64 {
     over / under
 }
 
-/// How many processes of one size are started in all, at most.
+/// How many processes of one size are started in total, at most.
 const LARGE: u32 = 600;
-/// Smaller groups are ruled by what does not grow, larger ones by what the machine lacks.
+/// In smaller groups constant costs dominate, in larger ones the limits of the machine.
 const FITTED_FROM: u32 = 10;
 const FITTED_TO: u32 = 300;
 const IDLE_SECONDS: f64 = 10.0;

@@ -1,11 +1,11 @@
-//! A group under load for long, with followers at every local socket, while peers are killed and
-//! come back.
+//! A long run under load, with subscribers at every local socket, while peers are killed and
+//! restarted.
 //!
-//! Each peer has two followers: a fast one, which checks that what it is told has no hole without a
-//! `gap`, and that every follower is told the same at each position; and a slow one, which reads
-//! less than there is, is cut off again and again, and goes on from where it is told. What the
-//! peers take up is measured after a minute, when they hold as much as they are to retain, and at
-//! the end.
+//! Each peer has two subscribers: a fast one, which checks that its records have no gap without a
+//! `gap` record, and that every subscriber gets the same at each position; and a slow one, which
+//! reads less than there is, is cut off again and again, and continues from the position it is
+//! told. The resources of the peers are measured after a minute, when they hold as much as they
+//! retain, and at the end.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -22,39 +22,39 @@ use serde::Deserialize;
 use crate::peers::{Peers, connect};
 use crate::usage;
 
-/// What is to be gone through.
+/// The parameters of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
     /// How many peers.
     pub peers: u32,
-    /// Readings a second of each.
+    /// The rate of each peer, in readings per second.
     pub rate: u32,
     /// For how long.
     pub span: Duration,
-    /// One is killed, and started again, each time this has passed.
+    /// A peer is killed and restarted each time this has passed.
     pub kill_every: Duration,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Measured {
-    /// Records that fast followers were told.
+    /// Records of fast subscribers.
     pub followed: u64,
-    /// Records that slow followers were told.
+    /// Records of slow subscribers.
     pub trickled: u64,
-    /// How often a slow follower was cut off.
+    /// How often a slow subscriber was cut off.
     pub cut_off: u64,
     /// Peers that were killed.
     pub killed: u64,
-    /// Gaps that were named.
+    /// Reported gaps.
     pub gaps: u64,
-    /// The most that the memory of a peer grew by after the first minute, in bytes.
+    /// The greatest growth of a peer's memory after the first minute, in bytes.
     pub grown: i64,
-    /// The same of its descriptors.
+    /// The greatest growth of its number of descriptors.
     pub opened: i64,
 }
 
-/// What all followers of a run share.
+/// The state shared by all subscribers of a run.
 #[derive(Debug, Default)]
 struct Ledger {
     stop: AtomicBool,
@@ -62,24 +62,24 @@ struct Ledger {
     trickled: AtomicU64,
     cut_off: AtomicU64,
     gaps: AtomicU64,
-    /// A hash of the entry at each position, from the first follower that was told it.
+    /// A hash of the entry at each position, from the first subscriber that got it.
     entries: Mutex<BTreeMap<u64, u64>>,
-    /// What is wrong.
+    /// The errors found.
     faults: Mutex<Vec<String>>,
 }
 
 impl Course {
-    /// Whether it is long enough to tell what leaks from what has not been filled yet.
+    /// Whether it is long enough to distinguish a leak from memory that still fills.
     #[must_use]
     pub fn tells_growth(&self) -> bool {
         self.span >= 2 * WARM_UP
     }
 
-    /// Goes through it.
+    /// Performs the run.
     ///
     /// # Errors
-    /// The group failed; or one follower was told another entry than the others at a position, or
-    /// missed one without a `gap`.
+    /// The group failed; or a subscriber got another entry than the others at a position, or missed
+    /// one without a `gap`.
     pub fn run(
         &self,
         program: &Path,
@@ -155,7 +155,7 @@ impl Course {
 
     fn flags(&self) -> Vec<String> {
         let (rate, members) = (self.rate.to_string(), self.peers.to_string());
-        // What is retained is full soon, so that what grows afterwards grows for another reason.
+        // The retained log is full soon, so later growth has another reason.
         let retained = [
             "--retain-entries",
             "16384",
@@ -183,12 +183,12 @@ impl Course {
     }
 }
 
-/// Memory in bytes and descriptors of each process.
+/// The memory in bytes and the descriptors of each process.
 fn taken_up(peers: &Peers) -> io::Result<BTreeMap<u32, (u64, u64)>> {
     peers.pids().map(|pid| Ok((pid, (usage::pss(pid)?, usage::descriptors(pid)?)))).collect()
 }
 
-/// Two followers of each peer.
+/// Two subscribers for each peer.
 fn follow(ids: &[String], sockets: &Path, ledger: &Arc<Ledger>) -> io::Result<Vec<JoinHandle<()>>> {
     let mut followers = Vec::new();
     for id in ids {
@@ -217,12 +217,12 @@ struct Follower {
     sockets: PathBuf,
     is_slow: bool,
     ledger: Arc<Ledger>,
-    /// The position that comes next, its log, and the epoch of what came before.
+    /// The next position, its log, and the epoch of the previous entry.
     next: Option<(String, u64, Option<String>)>,
     hasher: BuildHasherDefault<DefaultHasher>,
 }
 
-/// A record, as far as a follower looks at it.
+/// The parts of a record that a subscriber checks.
 #[derive(Deserialize)]
 struct Record<'a> {
     kind: &'a str,
@@ -241,7 +241,7 @@ struct Record<'a> {
 impl Follower {
     fn run(mut self) {
         while !self.ledger.stop.load(Ordering::Relaxed) {
-            // A peer that was killed comes back; until then there is nobody to follow.
+            // A killed peer restarts; until then there is no socket to subscribe at.
             if self.follow_once().is_err() {
                 thread::sleep(TICK);
             }
@@ -352,7 +352,7 @@ impl Follower {
         self.next = Some((record.log.to_owned(), last + 1, record.epoch.map(str::to_owned)));
     }
 
-    /// What one follower is told at a position is what all are.
+    /// All subscribers get the same entry at a position.
     fn compare(&self, seq: u64, hash: u64) {
         let mut entries = lock(&self.ledger.entries);
         if *entries.entry(seq).or_insert(hash) != hash {
@@ -376,13 +376,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 const RECORD: &[u8] = br#"{"id":1,"record":"#;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a peer retains is full by then.
+/// By then the retained log of a peer is full.
 const WARM_UP: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(100);
-/// How often a follower looks whether it is over.
+/// How often a subscriber checks whether the run is over.
 const LOOK: Duration = Duration::from_millis(500);
-/// A slow follower pauses after so many records, which is far less than there are.
+/// A slow subscriber pauses after this many records, far fewer than there are.
 const SLOW_RECORDS: u64 = 200;
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
-/// Positions that are compared.
+/// How many positions are compared.
 const ENTRIES_MOST: usize = 1 << 18;

@@ -1,9 +1,9 @@
-//! How measured times are spread: smallest, middle, nearly worst, worst.
+//! The distribution of measured times: minimum, median, high percentile, maximum.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Times, in order.
+/// Times, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
     sorted: Vec<Duration>,
@@ -23,20 +23,20 @@ impl Spread {
         self.sorted.len()
     }
 
-    /// The one below or at which `percent` of them lie (nearest rank); zero of none.
+    /// The `percent` percentile (nearest rank); zero if there are no times.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.sorted.len() * percent.min(100)).div_ceil(100);
         self.sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// The worst.
+    /// The maximum.
     #[must_use]
     pub fn max(&self) -> Duration {
         self.percentile(100)
     }
 
-    /// The middle one.
+    /// The median.
     #[must_use]
     pub fn median(&self) -> Duration {
         self.percentile(50)
@@ -59,7 +59,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// The heads of the columns of a row.
+/// The column heads of a row.
 #[must_use]
 pub fn heads() -> String {
     COLUMNS

@@ -1,9 +1,9 @@
-//! How many readings a second a group delivers in order at *every* member.
+//! How many readings per second a group delivers in order at *every* member.
 //!
-//! Fresh groups, the product's own knobs, synthetic load as fast as the window takes it; between
-//! the first delivery anywhere and the last one. After each run the rolling hashes and the counts
-//! of all peers are compared. Beside each run, the same through the bare sequencer; beside `safe`,
-//! the same with `agreed`, which is what it costs more than.
+//! Fresh groups, the product's default knobs, and synthetic load as fast as the window permits;
+//! measured between the first delivery anywhere and the last one. After each run the rolling hashes
+//! and the counts of all peers are compared. Beside each run, the same through the bare sequencer;
+//! beside `safe`, the same with `agreed`, which shows the cost of `safe`.
 
 use std::io;
 use std::path::Path;
@@ -17,38 +17,38 @@ use crate::pairs::{Line, Pair, Pairs, median};
 use crate::peers::Peers;
 use crate::reference;
 
-/// Who sends.
+/// The senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Senders {
     /// The leader alone.
     Leader,
     /// One member alone.
     Member,
-    /// Everybody, the same number each.
+    /// All peers, the same number each.
     All,
 }
 
-/// What is measured.
+/// A configuration to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     /// How many peers.
     pub peers: u32,
-    /// Bytes of each reading.
+    /// The size of a reading in bytes.
     pub bytes: usize,
-    /// Who sends.
+    /// The senders.
     pub senders: Senders,
-    /// Whether they are delivered only when they are safe.
+    /// Whether readings are delivered only when they are safe.
     pub safe: bool,
 }
 
-/// One run of the product.
+/// The result of one run of the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Run {
     /// Readings a second at the slowest member.
     pub rate: f64,
-    /// Processor time of all peers together for one reading, in microseconds.
+    /// Processor time per reading, of all peers together, in microseconds.
     pub cpu_us: f64,
-    /// The most memory that one peer had, in MiB.
+    /// The highest memory of a peer, in MiB.
     pub peak_mib: f64,
 }
 
@@ -91,8 +91,8 @@ impl Case {
         }
     }
 
-    /// How many readings each sender sends: about as many as take a second or two, `share` of that
-    /// for a short form.
+    /// How many readings each sender sends: as many as take a second or two; `share` of that in the
+    /// short form.
     fn count(&self, share: f64) -> u64 {
         let senders = (0..self.peers).filter(|number| self.sends(*number)).count() as f64;
         let all = (1_200_000_000.0 / (self.bytes as f64 + 100.0)).min(8_000_000.0) * share;
@@ -102,13 +102,13 @@ impl Case {
     /// Runs the product.
     ///
     /// # Errors
-    /// The group failed, was too slow by far, or did not deliver the same everywhere.
+    /// The group failed, was far too slow, or did not deliver the same everywhere.
     pub fn run(&self, program: &Path, folder: &Path, share: f64) -> io::Result<Run> {
         self.run_watched(program, folder, share, |_| Ok(()))
     }
 
-    /// The same with an observer. `watch` is called once the leader runs; what it returns is kept
-    /// until everything is delivered.
+    /// The same with an observer. `watch` is called once the leader runs; its result is kept until
+    /// everything is delivered.
     ///
     /// # Errors
     /// See [`Self::run`].
@@ -182,7 +182,7 @@ impl Case {
     /// # Errors
     /// It failed.
     pub fn run_bare(&self, share: f64) -> io::Result<f64> {
-        // It is many times faster, and is to take as long.
+        // It is many times faster, and should run for as long.
         let count = self.count(share) * BARE_MORE;
         let total = count * (0..self.peers).filter(|number| self.sends(*number)).count() as u64;
         let part = |number| Part {
@@ -199,14 +199,14 @@ impl Case {
         Ok(rate(total, seen.iter().map(|seen| (seen.first_at, seen.last_at))))
     }
 
-    /// Bytes a second that the sequencer of the reference writes at a rate.
+    /// Bytes per second that the sequencer of the reference writes at this rate.
     #[must_use]
     pub fn written(&self, rate: f64) -> f64 {
         rate * (self.bytes + 16) as f64 * f64::from(self.peers - 1)
     }
 }
 
-/// Everything was delivered to everybody, once, in one order.
+/// Checks that every peer delivered everything once, in one order.
 fn alike(reports: &[Report], total: u64) -> io::Result<()> {
     let first = reports.first().map(|report| &report.deliveries);
     let differs = |report: &&Report| {
@@ -224,7 +224,7 @@ fn alike(reports: &[Report], total: u64) -> io::Result<()> {
     }
 }
 
-/// Readings a second between the first delivery anywhere and the last one.
+/// Readings per second between the first delivery anywhere and the last one.
 fn rate(total: u64, spans: impl Iterator<Item = (Time, Time)>) -> f64 {
     let (first, last) = spans
         .fold((Time::from_micros(u64::MAX), Time::ZERO), |(first, last), (from, to)| {
@@ -233,7 +233,7 @@ fn rate(total: u64, spans: impl Iterator<Item = (Time, Time)>) -> f64 {
     total as f64 / last.since(first).as_secs_f64()
 }
 
-/// Measures all cases, in turn with the reference; a line for each.
+/// Measures all cases, each in turn with the reference; a line for each.
 ///
 /// # Errors
 /// See [`Case::run`].
@@ -273,7 +273,7 @@ pub fn measure(
         let (least, most) = pairs.spread();
         let of_ceiling =
             (!share_of_ceiling.is_empty()).then(|| median(share_of_ceiling.iter().copied()));
-        // A reference that is slow itself flatters.
+        // A slow reference flatters the product.
         let verdict = of_ceiling.map_or_else(
             || "agreed".to_owned(),
             |of| format!("{of:.2}{}", if of < HALF { " VOID" } else { "" }),
@@ -299,7 +299,7 @@ pub fn measure(
 
 /// The share of the ceiling that the reference has to reach.
 const HALF: f64 = 0.5;
-/// Many times what the slowest case takes.
+/// Many times the duration of the slowest case.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many times as many readings the reference gets.
 const BARE_MORE: u64 = 2;

@@ -1,22 +1,22 @@
-//! What a process has used: processor time, memory. Read from `/proc`.
+//! The resources used by a process: processor time and memory, from `/proc`.
 
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// What one process has used since it began.
+/// The resources used by one process since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// On a processor, in user and kernel mode; in steps of 10 ms.
+    /// Processor time, in user and kernel mode; in steps of 10 ms.
     pub cpu: Duration,
-    /// Resident at most, in bytes.
+    /// The highest resident memory, in bytes.
     pub peak: u64,
 }
 
-/// Of the process with this number.
+/// The resources of the process with this pid.
 ///
 /// # Errors
-/// There is none, or `/proc` is not there.
+/// There is no such process, or no `/proc`.
 pub fn of(pid: u32) -> io::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -26,7 +26,7 @@ pub fn of(pid: u32) -> io::Result<Usage> {
     Ok(Usage { cpu: TICK * cpu, peak: kibibytes(&status, "VmHWM:").unwrap_or(0) << 10 })
 }
 
-/// The time of a process on a processor, in nanoseconds; finer than [`of`], and without the time of
+/// The processor time of a process in nanoseconds; finer than [`of`], and without the time of
 /// threads that have ended.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub fn nanoseconds(pid: u32) -> io::Result<u64> {
     Ok(sum)
 }
 
-/// The memory of a process, with its share of what it has in common with others, in bytes.
+/// The memory of a process in bytes, with its proportional share of shared pages (PSS).
 ///
 /// # Errors
 /// There is no such process.
@@ -53,7 +53,7 @@ pub fn pss(pid: u32) -> io::Result<u64> {
     Ok(kibibytes(&rollup, "Pss:").unwrap_or(0) << 10)
 }
 
-/// How many descriptors a process has open.
+/// The number of open descriptors of a process.
 ///
 /// # Errors
 /// There is no such process.
@@ -61,8 +61,8 @@ pub fn descriptors(pid: u32) -> io::Result<u64> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
 }
 
-/// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold
-/// anything.
+/// The sum of the times in user and in kernel mode. The name of the program, in brackets, may
+/// contain any character.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);
@@ -75,8 +75,7 @@ fn kibibytes(status: &str, field: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The unit of `/proc/PID/stat` (`USER_HZ`), which Linux promises to be a hundredth of a second on
-/// all that we run on.
+/// The unit of `/proc/PID/stat` (`USER_HZ`), which is a hundredth of a second on all our platforms.
 const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
