@@ -1,10 +1,10 @@
-//! Children, and the signals that are meant for them.
+//! Child processes, and the signals that are meant for them.
 //!
 //! Each child gets a process group of its own, and every request to stop is passed on to that group
-//! exactly once, whether it came from the terminal or from another process. We outlive the child,
-//! so nothing is left behind, and the caller still gets to print a last word. Should we be killed,
-//! which nobody can pass on, the kernel asks the child to stop: it starts as this program again,
-//! arranges that for itself, and then becomes what it is meant to be.
+//! exactly once, whether it came from the terminal or from another process. This process outlives
+//! the child, so nothing is left behind, and the caller can still print a last message. If this
+//! process is killed, which it cannot pass on, the kernel asks the child to stop: the child starts
+//! as this program again, arranges that for itself, and then becomes the intended program.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader};
@@ -25,7 +25,7 @@ use crate::failure::Failure;
 
 /// A command for [`run`].
 pub(crate) fn command(program: &OsStr) -> Command {
-    // The link still leads to this very program when a build has put another one in its place.
+    // The link still leads to this very program when a build has replaced the file.
     let mut command = Command::new("/proc/self/exe");
     command.args(["child", &std::process::id().to_string(), "--"]).arg(program);
     command
@@ -35,7 +35,7 @@ pub(crate) fn command(program: &OsStr) -> Command {
 pub(crate) fn become_child(parent: i32, command: &[OsString]) -> Result<ExitCode, Failure> {
     set_pdeathsig(Signal::SIGTERM)
         .map_err(|error| Failure::io("cannot tie a child to its parent")(error.into()))?;
-    // The parent may have died before the kernel knew that it matters.
+    // The parent may have ended before the kernel registered the signal.
     if getppid() != Pid::from_raw(parent) {
         return Err(Failure::Interrupted);
     }
@@ -49,7 +49,7 @@ pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     run_with(command, |_| ()).map(|(status, ())| status)
 }
 
-/// Runs a command to its end; what it says on standard output comes back, line by line.
+/// Runs a command to its end; returns its standard output, line by line.
 pub(crate) fn lines(command: &mut Command) -> io::Result<(ExitStatus, Vec<String>)> {
     run_with(command.stdout(Stdio::piped()), |child| {
         let output = child.stdout.take().expect("its standard output was piped a line above");
@@ -57,15 +57,15 @@ pub(crate) fn lines(command: &mut Command) -> io::Result<(ExitStatus, Vec<String
     })
 }
 
-/// Runs a command to its end; `meanwhile` may read what it says.
+/// Runs a command to its end; `meanwhile` may read its output.
 fn run_with<T>(
     command: &mut Command,
     meanwhile: impl FnOnce(&mut Child) -> T,
 ) -> io::Result<(ExitStatus, T)> {
     listen()?;
     let (mut child, pid) = {
-        // Held while the child starts: a signal that comes now is passed on as soon as there is
-        // somebody to pass it to.
+        // Held while the child starts: a signal that arrives now is passed on as soon as the child
+        // exists.
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.process_group(0).spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id of Linux fits"));
@@ -73,8 +73,8 @@ fn run_with<T>(
         (child, pid)
     };
     let told = meanwhile(&mut child);
-    // Waits without reaping, so that the id still names the child while a signal could be passed on
-    // to it.
+    // Waits without reaping, so that the pid still denotes the child while a signal could be passed
+    // on to it.
     while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
         == Err(nix::errno::Errno::EINTR)
     {}
@@ -82,12 +82,12 @@ fn run_with<T>(
     Ok((child.wait()?, told))
 }
 
-/// Whether somebody has asked us to stop.
+/// Whether a request to stop has arrived.
 pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// From now on requests to stop are noted and passed on, instead of ending us.
+/// From now on requests to stop are noted and passed on, instead of ending this process.
 fn listen() -> io::Result<()> {
     if LISTENING.get().is_some() {
         return Ok(());
@@ -98,17 +98,17 @@ fn listen() -> io::Result<()> {
             INTERRUPTED.store(true, Ordering::SeqCst);
             let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
             if let (Some(group), Ok(signal)) = (*current, Signal::try_from(number)) {
-                // Fails only if the group is empty already, and then there is nobody to tell.
+                // Fails only if the group is empty already, and then no process needs the signal.
                 let _ = killpg(group, signal);
             }
         }
     })?;
-    // Only the main thread calls this, so nobody can have been quicker.
+    // Only the main thread calls this, so there is no race.
     let _ = LISTENING.set(());
     Ok(())
 }
 
 static LISTENING: OnceLock<()> = OnceLock::new();
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The process group of the child that runs now.
+/// The process group of the running child.
 static CURRENT: Mutex<Option<Pid>> = Mutex::new(None);

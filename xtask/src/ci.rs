@@ -1,4 +1,4 @@
-//! What the CI runs: everything that can be said without running, then the tests.
+//! The CI: first all checks that run nothing, then the tests.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use crate::suite::{self, Extent};
 use crate::tidy;
 use crate::workshop::Workshop;
 
-/// Runs it.
+/// Runs the CI.
 pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Failure> {
     let mut stages = Stages::default();
     stages.command("format", &mut workshop.cargo(["fmt", "--all", "--check"]))?;
@@ -37,8 +37,8 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Fail
                 "--document-private-items",
                 "--quiet",
             ])
-            // These pages are for those who work on the code, so a public item may point at a
-            // private one.
+            // These pages are for developers of the code, so a public item may link to a private
+            // one.
             .env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private-intra-doc-links"),
     )?;
     suite::add_stages(workshop, extent, &mut stages)?;

@@ -1,4 +1,4 @@
-//! A part of the workspace, copied below `target`: for changes of the core that must never be a
+//! A copy of a part of the workspace below `target`: for changes of the core that must never be a
 //! part of the product.
 
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) fn make(root: &Path, copy: &Path, members: &[&str]) -> Result<(), Fai
     Ok(())
 }
 
-/// The manifest of the workspace, with only some members left.
+/// The manifest of the workspace, reduced to some members.
 fn workspace_of(manifest: &str, members: &[&str]) -> String {
     let line = |line: &str| match line.split_once(" = ") {
         Some(("members", _)) => format!("members = {members:?}\n"),

@@ -6,7 +6,7 @@ use crate::children;
 use crate::failure::{Failure, ending};
 use crate::workshop::{Profile, Workshop};
 
-/// Runs it. Ctrl-C is how it is meant to end, so that is a success.
+/// Runs it. Ctrl-C is its normal end, so that is a success.
 pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
     let programs = workshop.build(Profile::Demo, &["orchestrator", "peer"])?;
     let status = children::run(workshop.program(programs.path("orchestrator")?).args([

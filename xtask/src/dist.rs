@@ -1,10 +1,11 @@
 //! `cargo xtask dist`: the products, in `dist/`. A tarball and a Debian package for each kind of
 //! machine, and a container image.
 //!
-//! Everything depends on the sources alone: all times are that of the last commit (or
-//! `SOURCE_DATE_EPOCH`), so whoever builds the same commit with the same toolchain has the same
-//! bytes; `--twice` proves it. What cannot be made or tried on this machine is said aloud, with
-//! what it would take. Each product is tried by installing it and forming a group with it.
+//! The products depend on the sources only: all times are that of the last commit (or
+//! `SOURCE_DATE_EPOCH`), so every build of the same commit with the same toolchain yields the same
+//! bytes; `--twice` proves it. Products that cannot be built or tested on this machine are
+//! reported, with what is missing. Each product is tested by installing it and forming a group with
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ mod mixed;
 mod target;
 mod trial;
 
-/// What is wanted.
+/// The options.
 #[derive(Debug, Args)]
 pub(crate) struct Wish {
     /// Only for these kinds of machine
@@ -52,10 +53,10 @@ pub(crate) struct Wish {
     check: bool,
 }
 
-/// What was made, by the name of its file, and for which machine.
+/// The products: file name, and kind of machine.
 type Products = Vec<(String, Option<Machine>, Vec<u8>)>;
 
-/// Makes the products, and tries them.
+/// Builds the products, and tests them.
 pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure> {
     if wish.check {
         return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?)
@@ -70,7 +71,7 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
     let root = workshop.root();
     let mut said = Vec::new();
-    // Asked once: a commit that comes meanwhile is no difference between two builds.
+    // Read once: a commit made meanwhile must not cause a difference between two builds.
     let time = time(root)?;
     let products = make(workshop, &machines, time, &root.join("target/dist-build"), &mut said)?;
     if wish.twice {
@@ -99,7 +100,7 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tries products that are there already.
+/// Tests existing products.
 fn try_made(root: &Path, made: &[PathBuf]) -> Result<(), Failure> {
     let mut products = Vec::new();
     for path in made {
@@ -119,7 +120,7 @@ fn try_made(root: &Path, made: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Those among these products that are tarballs for a known machine.
+/// The tarballs for a known machine among these products.
 fn tarballs(products: impl Iterator<Item = (PathBuf, Option<Machine>)>) -> Vec<(Machine, PathBuf)> {
     products
         .filter(|(path, _)| path.to_string_lossy().ends_with(".tar.gz"))
@@ -130,13 +131,13 @@ fn tarballs(products: impl Iterator<Item = (PathBuf, Option<Machine>)>) -> Vec<(
 /// The programs for one kind of machine.
 struct Built {
     machine: Machine,
-    /// What is installed on machines.
+    /// The programs that are installed on machines.
     programs: Programs,
-    /// What the image holds.
+    /// The program in the image.
     alone: Programs,
 }
 
-/// Makes everything that can be made here; what cannot be is said.
+/// Builds everything that can be built here; reports the rest.
 fn make(
     workshop: &Workshop,
     machines: &[&Machine],
@@ -228,7 +229,7 @@ fn packed(
     let package = Package {
         version,
         architecture: machine.debian,
-        // The unit is reloaded by /bin/kill, which is in procps.
+        // The unit reloads with /bin/kill, which is in procps.
         depends: library
             .map(|version| format!("libc6 (>= {version}), libgcc-s1, "))
             .unwrap_or_default()
@@ -269,7 +270,7 @@ fn compare(first: &Products, second: &Products) -> Result<(), Failure> {
     })
 }
 
-/// Installs a product and forms a group with it; in one line, what came of it.
+/// Installs a product and forms a group with it; returns the result as one line.
 fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<String, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let not_tried = |why: String| Ok(format!("not tried: {name}: {why}"));
@@ -295,7 +296,7 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
         trial::installed(&inside, path, || {
             let bytes = fs::read(&program).map_err(Failure::io("the installed peer"))?;
             let is_alone = target::library_needed(std::iter::once(bytes.as_slice())).is_none();
-            // One that needs a library finds none in an empty root.
+            // A program that needs a library finds none in an empty root.
             let way = if is_alone {
                 bench.confined(&inside, "/usr/bin/peer", runner.as_deref(), true)?
             } else {
@@ -330,9 +331,9 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
     ))
 }
 
-/// What the CI says of the products: that they are the same bytes each time, and that they work,
-/// with programs that were built for the tests. What takes a build of its own is not run, and that
-/// is said.
+/// The checks of the products in the CI: they are the same bytes each time, and they work, with the
+/// programs built for the tests. Checks that need a build of their own are skipped, and reported as
+/// skipped.
 pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Failure> {
     let root = workshop.root();
     let peer = programs.path("peer")?;
@@ -403,7 +404,7 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
     Ok(())
 }
 
-/// The configuration commands of the peer that was unpacked.
+/// The configuration commands of the unpacked peer.
 fn check_configuration(bench: &Bench, folder: &Path) -> Result<(), Failure> {
     let way = bench.program(&folder.join("bin/peer"), None);
     let path = |path: PathBuf| path.display().to_string();
@@ -446,7 +447,7 @@ fn version(root: &Path) -> Result<String, Failure> {
         .ok_or_else(|| Failure::Usage("Cargo.toml has no version of the workspace".to_owned()))
 }
 
-/// What all files are dated: `SOURCE_DATE_EPOCH`, or the time of the last commit.
+/// The time stamp of all files: `SOURCE_DATE_EPOCH`, or the time of the last commit.
 fn time(root: &Path) -> Result<u64, Failure> {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|given| !given.is_empty());
     let text = given.or_else(|| {

@@ -1,34 +1,34 @@
-//! What can go wrong here: what, where, how to mend, and the exit code it ends with.
+//! Failures: what failed, where, how to mend it, and the exit code.
 
 use std::fmt;
 use std::io;
 use std::process::{ExitCode, ExitStatus};
 
-/// The command line makes no sense.
+/// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
-/// Something that should work on every machine did not.
+/// Something that should work on every machine failed.
 const TROUBLE: u8 = 70;
-/// Somebody asked us to stop.
+/// The user asked to stop.
 const INTERRUPTED: u8 = 130;
 
-/// Why a command of ours did not succeed.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A program of ours could not be started, or a file not be read.
+    /// A program could not be started, or a file not be read.
     Io {
-        /// What was being done.
+        /// The failed operation.
         doing: String,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// `cargo build` failed; it has said why itself.
+    /// `cargo build` failed and has printed why.
     Build {
-        /// What was built.
+        /// The packages.
         what: String,
     },
-    /// There is no such thing.
+    /// A wrong command line.
     Usage(String),
-    /// A stage of a longer job failed; what it printed is above.
+    /// A stage of a longer job failed; its output is above.
     Stage {
         /// Its name.
         stage: &'static str,
@@ -40,13 +40,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// From an I/O error, with what was being done.
+    /// From an I/O error and the failed operation.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |error| Self::Io { doing, error }
     }
 
-    /// Tells it on standard error; gives the exit code.
+    /// Prints it on standard error; returns the exit code.
     pub(crate) fn tell(&self) -> ExitCode {
         eprintln!("error: {self}");
         ExitCode::from(match self {
@@ -72,7 +72,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How a child ended, in words.
+/// The end of a child, in words.
 pub(crate) fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {

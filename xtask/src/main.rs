@@ -140,7 +140,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // If the terminal is gone there is nobody left to tell.
+            // If the terminal is gone, an error has no reader.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(failure::USAGE)

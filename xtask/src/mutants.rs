@@ -1,12 +1,12 @@
-//! `cargo xtask mutants`: would the tests notice if the protocol were another one?
+//! `cargo xtask mutants`: would the tests notice a change of the protocol?
 //!
-//! `cargo-mutants` lists what could be different in the state machines of the core: one operator,
-//! one condition, one function that does nothing. It would build each of these mutants on its own,
-//! which takes a quarter of a minute each time and half a day for all; so they are built together
+//! `cargo-mutants` lists possible changes in the state machines of the core: one operator, one
+//! condition, one function that does nothing. It would build each of these mutants separately,
+//! which takes a quarter of a minute each time and half a day in total. So they are built together
 //! (`weave.rs`), and each costs only the tests that judge it: units, scripts, regression plans, a
-//! few hundred seeds and small exhaustive searches, none of which needs a socket. What may be
-//! changed, and which mutants nothing can catch, is written in `.cargo/mutants.toml`, with reasons.
-//! None of this is part of the CI.
+//! few hundred seeds and small exhaustive searches, none of which needs a socket.
+//! `.cargo/mutants.toml` says what may be changed, and which mutants no test can catch, with
+//! reasons. None of this is part of the CI.
 
 mod judges;
 mod meant;
@@ -29,7 +29,7 @@ use judges::Judges;
 use mutant::Mutant;
 use tally::Tally;
 
-/// Which mutants.
+/// The mutants to judge.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// The K-th of N equal parts, K from 0
@@ -74,7 +74,7 @@ pub(crate) fn sampled(workshop: &Workshop, count: usize) -> Result<(), Failure> 
     })
 }
 
-/// Judges them, or only puts results together.
+/// Judges mutants, or only combines results.
 pub(crate) fn run(workshop: &Workshop, which: &Which) -> Result<ExitCode, Failure> {
     if which.meant {
         return meant::run(workshop, &which.extent, which.only.as_deref());
@@ -87,12 +87,12 @@ pub(crate) fn run(workshop: &Workshop, which: &Which) -> Result<ExitCode, Failur
     if !which.report {
         fs::create_dir_all(&folder).map_err(Failure::io(folder.display().to_string()))?;
         if which.shard.is_none() && which.only.is_none() && results.exists() {
-            // All of them: nothing that an older core did is to be counted.
+            // All of them: results of an older core must not count.
             fs::remove_file(&results).map_err(io())?;
         }
         let judges = Judges::new(workshop, &mutants, &folder)?;
         let mut dealt: Vec<&Mutant> = mutants.iter().collect();
-        // Whoever stops it before the end has judged a sample of everything.
+        // A run that is stopped early has judged a sample of everything.
         dealt.sort_by_key(|mutant| (mutant.number as u64).wrapping_mul(GOLDEN));
         for (index, mutant) in dealt.into_iter().enumerate() {
             let verdict = judges.judge(mutant.number)?;
@@ -130,7 +130,7 @@ fn install(workshop: &Workshop) -> Result<PathBuf, Failure> {
     Ok(tool)
 }
 
-/// What could be different.
+/// All possible mutants.
 fn list(workshop: &Workshop, tool: &Path, which: &Which) -> Result<Vec<Mutant>, Failure> {
     let mut command = workshop.program(tool);
     command.args(["mutants", "--list", "--json", "--package", "protocol"]);
@@ -153,7 +153,7 @@ fn list(workshop: &Workshop, tool: &Path, which: &Which) -> Result<Vec<Mutant>, 
 }
 
 const VERSION: &str = "27.1.0";
-/// The golden ratio of 64 bits: its multiples lie as far from one another as can be.
+/// The golden ratio of 64 bits: its multiples are spread as evenly as possible.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! `cargo xtask model --mutation`: does the search find what it is there to find?
+//! `cargo xtask model --mutation`: does the search find the errors that it exists for?
 //!
 //! A copy of the core in which one comparison with the promise is skipped is built and searched;
-//! the search has to come back with a counterexample. The copy lives under `target`, so that
-//! nothing of the kind is ever part of the product. Each comparison is quoted here word for word:
-//! where the quotation is not found the core has moved on, and this page has to follow it.
+//! the search has to find a counterexample. The copy is below `target`, so that it is never part of
+//! the product. Each comparison is quoted here word for word: if the quotation is not found, the
+//! core has changed, and this page has to follow.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::copy;
 use crate::failure::{Failure, ending};
 use crate::workshop::Workshop;
 
-/// A comparison with the promise, and what is left of the page without it.
+/// A comparison with the promise, and its replacement.
 struct Mutation {
     name: &'static str,
     file: &'static str,
@@ -80,9 +80,9 @@ fn replace_once(text: &str, before: &str, after: &str) -> Option<String> {
     (text.matches(before).count() == 1).then(|| text.replacen(before, after, 1))
 }
 
-/// Searches the copy; finding nothing is the failure.
+/// Searches the copy; the search fails if it finds nothing.
 fn search(workshop: &Workshop, copy: &Path, mutation: &Mutation) -> Result<(), Failure> {
-    // Each is found in a second, so the quicker build is the better one.
+    // Each is found within a second, so the quicker build is better.
     let arguments =
         ["run", "--offline", "--quiet", "--package", "model", "--", "--search", mutation.search];
     let mut command = workshop.cargo(arguments);

@@ -1,4 +1,4 @@
-//! Which scenario is meant: names are files of `scenarios/`, everything else is a path.
+//! Scenario arguments: names are files of `scenarios/`, everything else is a path.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,7 +24,7 @@ pub(crate) fn run(
 
 fn find(workshop: &Workshop, name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') || name.ends_with(".toml") {
-        // Programs run at the top of the checkout; a path is meant from where the person is.
+        // Programs run at the top of the checkout; a path is relative to the user's folder.
         return Path::new(name).canonicalize().map_err(Failure::io(name));
     }
     let file = workshop.root().join(FOLDER).join(name).with_extension("toml");

@@ -1,5 +1,5 @@
-//! A long job as stages: each says that it starts, the first that fails ends the job, and at the
-//! end there is a time for each.
+//! A long job in stages: each prints its start, the first failure ends the job, and at the end the
+//! time of each is printed.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl Stages {
         result
     }
 
-    /// Runs one stage that is one command.
+    /// Runs a stage that is one command.
     pub(crate) fn command(
         &mut self,
         name: &'static str,
@@ -40,7 +40,7 @@ impl Stages {
         self.stage(name, || must_succeed(name, command))
     }
 
-    /// The last word, when all went well.
+    /// Prints the times after success.
     pub(crate) fn finish(&self) -> ExitCode {
         eprint!("{}", self.table(""));
         eprintln!("all green");

@@ -1,4 +1,4 @@
-//! All tests, as stages: what is cheap and precise first.
+//! All tests, as stages: cheap and precise ones first.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::mutants;
 use crate::stage::Stages;
 use crate::workshop::{Profile, Workshop};
 
-/// How much is run.
+/// How much to run.
 #[derive(Debug, Args)]
 pub(crate) struct Extent {
     /// How many seeds the simulator runs
@@ -35,7 +35,7 @@ pub(crate) fn add_stages(
     let programs = stages.stage("build", || {
         workshop.build(Profile::Dev, &["peer", "orchestrator", "chaos", "bench"])
     })?;
-    // So many seeds are only quick enough where the compiler has done its best.
+    // This many seeds need an optimised build.
     let fast =
         stages.stage("build for seeds", || workshop.build(Profile::Release, &["simulator"]))?;
     stages.command(
@@ -65,7 +65,7 @@ pub(crate) fn add_stages(
             "nightly",
         ]),
     )?;
-    // That they work, and that all peers were handed the same; what they measure here means
+    // Checks that they work, and that all peers delivered the same; the numbers measured here mean
     // nothing.
     for bench in BENCHES {
         stages.command(
@@ -76,9 +76,9 @@ pub(crate) fn add_stages(
     Ok(())
 }
 
-/// For so many seeds there is one more in which somebody lies; it takes as long as several others.
+/// One more seed with a liar for this many seeds; it takes as long as several others.
 const LIARS: u64 = 50;
-/// Mutations of the sample, which says that the judge is still awake; all of them take an hour.
+/// The mutations of the sample, which shows that the judge still works; all of them take an hour.
 const MUTATIONS: usize = 12;
 /// The short forms of all benches, each as a stage.
 const BENCHES: [&str; 8] = [

@@ -1,14 +1,14 @@
-//! What neither the compiler nor the linter looks at: pages that grew too long, modules that do not
-//! say what they are, left-over notes to ourselves, and paths of somebody's machine.
+//! Checks that neither the compiler nor the linter makes: files that are too long, modules without
+//! a description, left-over notes, and paths of a developer's machine.
 //!
-//! Looks at Rust, TOML, Markdown, YAML and the protocol's scripts. All findings are told at once.
+//! Checks Rust, TOML, Markdown, YAML and the protocol's scripts. All findings are printed at once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Looks at all files of the checkout.
+/// Checks all files of the checkout.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     let mut files = Vec::new();
     collect(root, root, &mut files).map_err(Failure::io("cannot read the checkout"))?;
@@ -33,7 +33,7 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Everything that a person wrote, relative to the root.
+/// All hand-written files, relative to the root.
 fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -90,8 +90,8 @@ fn look(file: &Path, text: &str, private: &[String]) -> Vec<String> {
     findings
 }
 
-/// Comments and paragraphs of Markdown; the formatter looks after code, and nobody can break a row
-/// of a table or an address.
+/// Comments and paragraphs of Markdown; the formatter checks code, and a table row or an address
+/// cannot be broken.
 fn is_prose(file: &Path, line: &str) -> bool {
     let text = line.trim_start();
     match file.extension().and_then(|ending| ending.to_str()) {
@@ -102,7 +102,7 @@ fn is_prose(file: &Path, line: &str) -> bool {
     }
 }
 
-/// Lines that a reader has to hold in mind: no comments, no blank lines, not the tests at the
+/// The lines that a reader has to keep in mind: no comments, no blank lines, not the tests at the
 /// bottom.
 fn code_lines(text: &str) -> usize {
     text.lines()
@@ -112,18 +112,18 @@ fn code_lines(text: &str) -> usize {
         .count()
 }
 
-/// Beginnings of paths that mean something on one machine only: people's homes, and this very
+/// Beginnings of paths that mean something on one machine only: home folders, and this very
 /// checkout.
 fn private_paths(root: &Path) -> Vec<String> {
     let homes = ["home", "root", "Users"].map(|folder| format!("/{folder}/"));
-    // A checkout directly below the root of the file system has too common a name to look for.
+    // A checkout directly below the root of the file system has too common a name to search for.
     let here = (root.components().count() > 2).then(|| root.display().to_string());
     homes.into_iter().chain(here).collect()
 }
 
 const OURS: [&str; 6] = ["rs", "toml", "md", "yml", "yaml", "txt"];
 const NOT_OURS: [&str; 4] = ["target", "logs", ".git", "fixtures"];
-/// Each in two halves, so that this page does not find itself.
+/// Each in two halves, so that this file does not find itself.
 const LEFT_OVER: [[&str; 2]; 5] =
     [["todo", "!("], ["unimplemented", "!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
 const WIDTH: usize = 100;

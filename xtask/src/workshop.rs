@@ -1,10 +1,8 @@
-//! Where things are, and how they are built: one `cargo build` for what is about to run, then that
-//! program itself.
+//! The checkout and its builds: one `cargo build` of the needed programs, then the program itself.
 //!
 //! The tests and the scenarios share one build, with the `dev` profile, which is optimised in this
-//! workspace. What is *measured* (`sim`, `bench`) is built with `release`. What somebody wants to
-//! see at once (`demo`, `chaos`) is built with the profile that is quickest to build, as these
-//! commands themselves are.
+//! workspace. Measurements (`sim`, `bench`) are built with `release`. Interactive commands (`demo`,
+//! `chaos`), like these commands themselves, are built with the profile that builds fastest.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,21 +13,21 @@ use std::process::{Command, ExitCode};
 use crate::children;
 use crate::failure::Failure;
 
-/// The checkout, and the cargo that called us.
+/// The checkout, and the cargo that started this program.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     root: PathBuf,
     cargo: OsString,
 }
 
-/// How a build is optimised.
+/// The optimisation of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// The quickest to build.
+    /// Builds fastest.
     Demo,
-    /// Checks its arithmetic, and fast enough for tests.
+    /// With checked arithmetic, and fast enough for tests.
     Dev,
-    /// For numbers.
+    /// For measurements.
     Release,
 }
 
@@ -38,7 +36,7 @@ pub(crate) enum Profile {
 pub(crate) struct Programs(BTreeMap<String, PathBuf>);
 
 impl Programs {
-    /// By a build that tells in JSON what it makes.
+    /// From a build that reports its artefacts in JSON.
     pub(crate) fn built_by(command: &mut Command, what: String) -> Result<Self, Failure> {
         let (status, lines) = children::lines(command).map_err(Failure::io("cannot run cargo"))?;
         if children::interrupted() {
@@ -51,7 +49,7 @@ impl Programs {
         }
     }
 
-    /// Where a program is.
+    /// The path of a program.
     pub(crate) fn path(&self, name: &str) -> Result<&Path, Failure> {
         self.0
             .get(name)
@@ -63,8 +61,8 @@ impl Programs {
 impl Workshop {
     /// The checkout that this program was built in.
     pub(crate) fn new() -> Self {
-        // Cargo sets both when it runs us; without it, what was true when we were built is the best
-        // guess.
+        // Cargo sets both when it runs this program; without cargo, the values at build time are
+        // the best guess.
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
             .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = Path::new(&manifest)
@@ -79,21 +77,21 @@ impl Workshop {
         &self.root
     }
 
-    /// A cargo command, to be run at the top of the checkout.
+    /// A cargo command that runs at the top of the checkout.
     pub(crate) fn cargo<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = children::command(&self.cargo);
         command.args(arguments).current_dir(&self.root);
         command
     }
 
-    /// A program of ours, to be run at the top of the checkout.
+    /// A program that runs at the top of the checkout.
     pub(crate) fn program(&self, path: &Path) -> Command {
         let mut command = children::command(path.as_os_str());
         command.current_dir(&self.root);
         command
     }
 
-    /// Builds packages; cargo tells how far it is.
+    /// Builds packages; cargo shows the progress.
     pub(crate) fn build(&self, profile: Profile, packages: &[&str]) -> Result<Programs, Failure> {
         let mut command =
             self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
@@ -106,7 +104,8 @@ impl Workshop {
         Programs::built_by(&mut command, packages.join(", "))
     }
 
-    /// Builds a program for speed and becomes it: signals reach it directly, its exit code is ours.
+    /// Builds a program for speed and becomes it: signals reach it directly, and its exit code is
+    /// passed on.
     pub(crate) fn become_program(
         &self,
         name: &str,
@@ -141,7 +140,7 @@ impl Workshop {
     }
 }
 
-/// The program that a line of cargo's JSON speaks of, if it does.
+/// The program in a line of cargo's JSON, if there is one.
 fn executable(line: &str) -> Option<(String, PathBuf)> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
     let path = message["executable"].as_str()?;

@@ -1,5 +1,5 @@
-//! A tar archive that depends on what is in it, and on nothing else: entries sorted by name, owners
-//! as numbers, one time for all of them, modes as given and not as some umask has left them.
+//! A tar archive that depends on its contents only: entries sorted by name, owners as numbers, one
+//! time for all of them, modes as given, independent of the umask.
 //!
 //! Written here, in the format of POSIX (ustar), because each tar program has its own flags for
 //! that, or none.
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// What is going to be in an archive.
+/// The contents of an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Archive {
     entries: BTreeMap<String, Entry>,
@@ -97,7 +97,7 @@ fn header(path: &str, entry: &Entry, size: usize, time: u64) -> io::Result<[u8; 
     put(116, format!("{:07o}\0", entry.owner).as_bytes());
     put(124, format!("{size:011o}\0").as_bytes());
     put(136, format!("{time:011o}\0").as_bytes());
-    // The sum is made over a header in which its own place is blank.
+    // The checksum is computed over a header in which its own field is blank.
     put(148, b"        ");
     put(156, if entry.bytes.is_some() { b"0" } else { b"5" });
     put(257, b"ustar\x0000");
@@ -106,16 +106,16 @@ fn header(path: &str, entry: &Entry, size: usize, time: u64) -> io::Result<[u8; 
     Ok(header)
 }
 
-/// How much work compressing is worth.
+/// The effort of the compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// For what is handed out.
+    /// For the products.
     Best,
     /// For programs of the tests, which are large and thrown away.
     Quick,
 }
 
-/// Compresses it without a name and a time.
+/// Compresses bytes, without a file name and a time in the header.
 ///
 /// # Errors
 /// `gzip` cannot be run.
@@ -133,7 +133,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output).split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// What a program makes of these bytes.
+/// The output of a program for these bytes.
 ///
 /// # Errors
 /// It cannot be run, or fails.
@@ -141,7 +141,7 @@ pub(crate) fn filter(command: &mut Command, bytes: &[u8]) -> io::Result<Vec<u8>>
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().expect("it was piped a line above");
     let output = thread::scope(|scope| {
-        // What is written here comes out there before all of it is written.
+        // The program writes output before it has read all of its input.
         scope.spawn(move || input.write_all(bytes));
         child.wait_with_output()
     })?;

@@ -1,5 +1,5 @@
-//! Where products are tried, and how a peer is started there: as it lies, under an emulator, or
-//! with a folder as its root.
+//! A folder for tests of products, and the ways of starting a peer there: directly, under an
+//! emulator, or with a folder as its root.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -15,20 +15,20 @@ use super::image::USER;
 use crate::children;
 use crate::failure::Failure;
 
-/// A folder below `target` that is there for as long as somebody tries something in it.
+/// A folder below `target` that exists for the duration of a test.
 #[derive(Debug)]
 pub(crate) struct Bench {
     folder: PathBuf,
 }
 
-/// How to start a peer there.
+/// A way to start a peer there.
 #[derive(Debug)]
 pub(crate) struct Way {
-    /// What stands in front of the arguments: the program, behind what runs it.
+    /// The words before the arguments: the program, after the program that runs it.
     words: Vec<OsString>,
-    /// Where its sockets are, as it sees that itself.
+    /// The folder of its sockets, as the peer sees it.
     sockets: PathBuf,
-    /// Where what it says is kept.
+    /// The folder of its output.
     logs: PathBuf,
 }
 
@@ -38,7 +38,7 @@ impl Bench {
         let folder = root.join("target").join(format!("trial-{}-{name}", std::process::id()));
         fs::create_dir_all(folder.parent().expect("it is below target"))
             .map_err(Failure::io("target"))?;
-        // It must not be there: what it holds in the end is removed.
+        // It must not exist: its content is removed in the end.
         fs::create_dir(&folder).map_err(Failure::io(folder.display().to_string()))?;
         Ok(Self { folder })
     }
@@ -48,7 +48,7 @@ impl Bench {
         self.folder.join(name)
     }
 
-    /// Unpacks a tarball and gives the folder in it.
+    /// Unpacks a tarball and returns the folder in it.
     pub(crate) fn unpack(&self, tarball: &Path) -> Result<PathBuf, Failure> {
         succeed(Command::new("tar").arg("-C").arg(&self.folder).arg("-xzf").arg(tarball))?;
         let mut entries =
@@ -56,7 +56,7 @@ impl Bench {
         entries.next().map(|entry| entry.path()).ok_or_else(|| unmet("the tarball is empty"))
     }
 
-    /// A program, as it lies there, started by `runner` where it is for another machine.
+    /// A program outside of a root, started by `runner` if it is for another machine.
     pub(crate) fn program(&self, program: &Path, runner: Option<&Path>) -> Way {
         let words = runner
             .map(Path::as_os_str)
@@ -67,8 +67,8 @@ impl Bench {
         self.way(words, self.folder.clone())
     }
 
-    /// A program that has nothing but this folder as its root, and runs as the user of the image. A
-    /// package has no folder for the sockets of services; systemd makes it, so it is made here.
+    /// A program whose root is this folder, run as the user of the image. A package has no folder
+    /// for the sockets of services; systemd creates it, so it is created here.
     pub(crate) fn confined(
         &self,
         root: &Path,
@@ -99,13 +99,13 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // It was made here, and nobody is left in it.
+        // It was created here, and no process uses it any more.
         let _in_the_way_of_nobody = fs::remove_dir_all(&self.folder);
     }
 }
 
 impl Way {
-    /// The beginning of a command of the peer.
+    /// The beginning of a command line of the peer.
     pub(crate) fn command(&self) -> Command {
         let (program, words) = self.words.split_first().expect("there is a program");
         // So that it does not outlive this process.
@@ -114,7 +114,7 @@ impl Way {
         command
     }
 
-    /// How a command of the peer ends there.
+    /// Runs a command of the peer to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> io::Result<ExitStatus> {
         self.command()
             .args(arguments)
@@ -124,7 +124,7 @@ impl Way {
             .status()
     }
 
-    /// What a peer that runs there says of itself; nothing if it does not answer.
+    /// The status of a peer that runs there; null if it does not answer.
     pub(crate) fn status(&self, id: &str) -> Value {
         let output = self.command().args(["status", "--id", id, "--json"]).output();
         output
@@ -133,7 +133,7 @@ impl Way {
             .unwrap_or_default()
     }
 
-    /// The file in which is kept what a peer says.
+    /// The file with the output of a peer.
     pub(crate) fn log(&self, id: &str) -> PathBuf {
         self.logs.join(format!("{id}.log"))
     }
@@ -153,7 +153,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(unmet(&format!("{command:?} failed: {status}"))) }
 }
 
-/// A product does not do what it should.
+/// A failed requirement of a product.
 pub(crate) fn unmet(words: &str) -> Failure {
     Failure::Stage { stage: "dist", how: words.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What is in the products beside the programs, and what each product looks like.
+//! The contents of the products beside the programs, and the layout of each product.
 
 use std::fs;
 use std::path::Path;
@@ -8,19 +8,20 @@ use super::archive::Archive;
 use super::debian::CONFIGURATION;
 use crate::failure::Failure;
 
-/// What all products have in common.
+/// The contents that all products share.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// By the path below `/usr`.
     shared: Archive,
     unit: String,
     scripts: Vec<(&'static str, Vec<u8>)>,
-    /// What could not be put in.
+    /// Contents that are missing.
     pub(crate) missing: Vec<String>,
 }
 
 impl Contents {
-    /// Gathers it from the checkout; `peer` is a program that runs here and writes its own manual.
+    /// Gathers the contents from the checkout; `peer` is a program that runs here and writes its
+    /// own manual.
     pub(crate) fn gather(root: &Path, peer: Option<&Path>) -> Result<Self, Failure> {
         let read = |name: &str| fs::read(root.join(name)).map_err(Failure::io(name.to_owned()));
         let mut shared = Archive::default();
@@ -69,7 +70,7 @@ impl Contents {
     /// folder it is installed.
     pub(crate) fn tarball(&self, folder: &str, programs: &[(&str, Vec<u8>)]) -> Archive {
         let mut archive = self.shared.clone();
-        // A service looks for its units there as well.
+        // systemd looks for its units there as well.
         archive.file(
             "lib/systemd/system/peer.service",
             0o644,
@@ -85,7 +86,7 @@ impl Contents {
 }
 
 impl Contents {
-    /// What the Debian package does when it is installed and removed.
+    /// The scripts that the Debian package runs when it is installed and removed.
     pub(crate) fn scripts(&self) -> &[(&'static str, Vec<u8>)] {
         &self.scripts
     }
@@ -106,9 +107,9 @@ impl Contents {
 }
 
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
-/// The configuration that a service begins with.
+/// The initial configuration of a service.
 const EXAMPLE: &str = "share/sensor-peers/peer.toml";
-/// What the peer prints of its own manual, and where that belongs.
+/// The parts of its manual that the peer prints, and their places.
 const MANUALS: [(&str, &str); 4] = [
     ("man", "share/man/man1/peer.1"),
     ("completions bash", "share/bash-completion/completions/peer"),

@@ -1,4 +1,4 @@
-//! The Debian package, written here: an `ar` archive of two tar archives. So it is made wherever
+//! The Debian package, written here: an `ar` archive of two tar archives. So it is built wherever
 //! the tarball is, for every machine in the same way, and without a tool that would have to be
 //! installed first.
 
@@ -7,18 +7,18 @@ use std::process::Command;
 
 use super::archive::{Archive, Effort, filter, gzip};
 
-/// What a package consists of.
+/// The parts of a package.
 #[derive(Debug)]
 pub(crate) struct Package<'a> {
-    /// Of the product.
+    /// The version of the product.
     pub(crate) version: &'a str,
-    /// As Debian calls it.
+    /// The architecture, in Debian's terms.
     pub(crate) architecture: &'a str,
-    /// The packages that it needs, as Debian writes them.
+    /// The packages that it depends on, in Debian's syntax.
     pub(crate) depends: String,
-    /// Everything that is installed, by path.
+    /// All installed files, by path.
     pub(crate) files: Archive,
-    /// Scripts of the maintainer, by name.
+    /// Maintainer scripts, by name.
     pub(crate) scripts: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -93,7 +93,7 @@ fn control_file(version: &str, architecture: &str, depends: &str, kibibytes: usi
     )
 }
 
-/// What dpkg asks about before it replaces it.
+/// A file that dpkg asks about before it replaces it.
 pub(crate) const CONFIGURATION: &str = "etc/sensor-peers/peer.toml";
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A group of peers on loopback: it forms, may lose its leader to SIGKILL, and leaves.
 //!
-//! Who leads is arranged, not left to chance. The first peer is alone until it leads, and a leader
-//! stays one when others join; the names fall in the order of the peers, so the second peer wins
-//! the election after the first one. That readings are handed over is asked with readings that are
-//! published at the moment in question, under names of their own, so none can be an older one. No
-//! peer outlives its group, and where something fails the peers' own words are shown.
+//! The leader is determined, not left to chance. The first peer is alone until it leads, and a
+//! leader stays one when others join; the priorities fall in the order of the peers' names, so the
+//! second peer wins the election after the first one. Delivery is tested with readings that are
+//! published at the moment in question, under names of their own, so that no older reading can be
+//! mistaken for them. No peer outlives its group, and a failure shows the output of the peers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use super::bench::{Way, unmet};
 use crate::children;
 use crate::failure::Failure;
 
-/// Peers that run and are in one view.
+/// Running peers in one view.
 pub(crate) struct Group<'a> {
     /// The leader first.
     peers: Vec<Peer<'a>>,
@@ -40,19 +40,19 @@ struct Peer<'a> {
 /// A process that ends with this value.
 struct Process(Child);
 
-/// A pair of the same peers forms a group and leaves.
+/// Two peers form a group and leave.
 pub(crate) fn try_pair(way: &Way) -> Result<(), Failure> {
     Group::form(&[("first", way), ("second", way)])?.leave()
 }
 
 impl<'a> Group<'a> {
-    /// Starts a peer in each of these ways, under these names. Comes back when all are in one view
-    /// that the first of them leads, and each has been handed the readings of each.
+    /// Starts a peer in each of these ways, under these names. Returns when all are in one view led
+    /// by the first, and each has delivered the readings of each.
     ///
     /// # Errors
     /// They do not get so far in time.
     pub(crate) fn form(members: &[(&str, &'a Way)]) -> Result<Self, Failure> {
-        // Held, so that nobody else is given the number.
+        // Held, so that no other process gets the port.
         let lease = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("a port"))?;
         let port = lease.local_addr().map_err(Failure::io("a port"))?.port();
         let mut group = Self { peers: Vec::new(), lost: None };
@@ -68,8 +68,8 @@ impl<'a> Group<'a> {
         Ok(group)
     }
 
-    /// Kills the leader. Comes back when the others follow the best of them in a view without it,
-    /// and each has been handed new readings of each. Gives the time until all of them were in that
+    /// Kills the leader. Returns when the others follow the highest of them in a view without it,
+    /// and each has delivered new readings of each. Returns the time until all of them were in that
     /// view.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl<'a> Group<'a> {
         Ok(took)
     }
 
-    /// All leave, the leader first.
+    /// All peers leave, the leader first.
     ///
     /// # Errors
     /// One of them does not end in order, or not in time.
@@ -111,7 +111,7 @@ impl<'a> Group<'a> {
     fn await_view(&self, otherwise: &str) -> Result<(), Failure> {
         let leader = self.peers.first().map(|peer| peer.id.as_str());
         let mut members: Vec<&str> = self.peers.iter().map(|peer| peer.id.as_str()).collect();
-        // As a peer tells them.
+        // In the form of a peer's status.
         members.sort_unstable();
         let is_there = |peer: &Peer<'_>| {
             let told = peer.status();
@@ -124,8 +124,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Publishes a reading by each peer, and waits until all of them have been handed these and
-    /// later ones of each sensor, in the same order.
+    /// Publishes a reading at each peer, and waits until all of them have delivered these and later
+    /// ones of each sensor, in the same order.
     fn await_readings(&self, moment: &str) -> Result<(), Failure> {
         let reading = |peer: &Peer<'_>| format!("{moment}: {}", peer.id);
         for peer in &self.peers {
@@ -138,7 +138,7 @@ impl<'a> Group<'a> {
         let published: Vec<String> = self.peers.iter().map(reading).collect();
         let sensors: Vec<String> =
             self.peers.iter().map(|peer| format!("DATA|{}.synthetic|", peer.id)).collect();
-        // What each was handed from the first of these readings on.
+        // The deliveries of each peer from the first of these readings on.
         let mut since: Vec<BTreeMap<u64, String>> = Vec::new();
         let is_handed_over = self.comes_true(|| {
             since = self
@@ -171,7 +171,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Whether it becomes true in time, and before a peer ends.
+    /// Whether the condition becomes true in time, and before a peer ends.
     fn comes_true(&self, mut done: impl FnMut() -> bool) -> bool {
         let mut is_true = false;
         until(|| {
@@ -180,7 +180,7 @@ impl<'a> Group<'a> {
         }) && is_true
     }
 
-    /// Shows what the peers said.
+    /// Shows the output of the peers.
     fn failed(&self, how: &str) -> Failure {
         self.peers.iter().chain(&self.lost).for_each(Peer::show);
         let ways: Vec<String> =
@@ -206,10 +206,10 @@ impl<'a> Peer<'a> {
             "--broadcast-port",
             &broadcast_port.to_string(),
         ]);
-        // An emulator on a busy machine may hold a peer up for longer than the fast deadline for
-        // silence allows. One that is killed is noticed at once, because its port refuses.
+        // An emulator on a busy machine may delay a peer for longer than the fast timeout for
+        // silence permits. A killed peer is noticed at once, because its port refuses.
         command.args(["--timing", "fast", "--heartbeat-timeout", "3s"]);
-        // A change of user has the kernel forget that it was tied to us.
+        // After a change of user, the kernel forgets the parent-death signal.
         command.args(["--die-with", &std::process::id().to_string()]);
         command.args(["--sensor", "synthetic", "--interval", "20ms"]).stdout(file).stderr(other);
         Ok(Self { process: Process::start(&mut command)?, id, way, log })
@@ -219,14 +219,14 @@ impl<'a> Peer<'a> {
         self.way.status(&self.id)
     }
 
-    /// Whether it takes a reading that comes through its socket.
+    /// Whether it accepts a reading through its socket.
     fn publish(&self, text: &str) -> Result<bool, Failure> {
         let mut command = self.way.command();
         command.args(["publish", "--id", &self.id, text]).stdout(Stdio::null());
         Ok(Process::start(&mut command)?.ends_well())
     }
 
-    /// What it was handed so far, in order: positions and readings.
+    /// Its deliveries so far, in order: positions and readings.
     fn handed_over(&self) -> Vec<(u64, String)> {
         let said = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&said)
@@ -260,7 +260,7 @@ impl Process {
         Pid::from_raw(i32::try_from(self.0.id()).expect("a process id of Linux fits"))
     }
 
-    /// Whether it is over; it is not reaped by the question.
+    /// Whether it has ended; it is not reaped.
     fn has_ended(&self) -> bool {
         let now = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         waitid(Id::Pid(self.id()), now) != Ok(WaitStatus::StillAlive)
@@ -288,18 +288,18 @@ impl Drop for Process {
     }
 }
 
-/// The position and the reading that a line of a log tells as delivered.
+/// The position and the reading in a log line about a delivery.
 fn handed_over(line: &str) -> Option<(u64, &str)> {
     let (position, text) = line.split_once(" INFO Delivered #")?.1.split_once(": ")?;
     Some((position.parse().ok()?, text))
 }
 
-/// What was handed over from the first of these readings on.
+/// The deliveries from the first of these readings on.
 fn since_one_of(handed: Vec<(u64, String)>, readings: &[String]) -> BTreeMap<u64, String> {
     handed.into_iter().skip_while(|(_, text)| !readings.contains(text)).collect()
 }
 
-/// Whether it becomes true in time.
+/// Whether the condition becomes true in time.
 fn until(mut done: impl FnMut() -> bool) -> bool {
     let patience = Instant::now() + PATIENCE;
     while !done() {

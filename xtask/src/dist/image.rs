@@ -1,9 +1,9 @@
-//! The container image: an OCI layout in a tar archive, made from scratch and without a daemon. It
-//! holds the program and two folders of the user 65532, and nothing else: no shell, no library.
+//! The container image: an OCI layout in a tar archive, built from scratch and without a daemon. It
+//! holds the program and two folders of the user 65532: no shell, no library.
 //!
-//! The files of the format are few and small, so they are written here; `umoci` reads them back
-//! when the image is tried. One archive has all machines, for whatever reads an index;
-//! `manifest.json` beside it is for a Docker that reads none.
+//! The files of the format are few and small, so they are written here; `umoci` reads them when the
+//! image is tested. One archive has all machines, for readers of an index; `manifest.json` beside
+//! it is for a Docker that reads no index.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::archive::{Archive, Effort, gzip, sha256};
 use super::target::Machine;
 
-/// The user that runs it.
+/// The user that runs the program.
 pub(crate) const USER: u32 = 65_532;
 
-/// An image in the making.
+/// An image under construction.
 #[derive(Debug)]
 pub(crate) struct Image {
     version: String,
@@ -24,12 +24,12 @@ pub(crate) struct Image {
     asks_ready: bool,
     layout: Archive,
     manifests: Vec<Value>,
-    /// For the old format, which knows one machine.
+    /// For the old format, which supports a single machine.
     oldest: Option<Value>,
 }
 
 impl Image {
-    /// Of this version, everything in it of that time.
+    /// An image of this version, with this time for everything in it.
     pub(crate) fn new(version: &str, time: u64, asks_ready: bool) -> Self {
         Self {
             version: version.to_owned(),
@@ -68,8 +68,8 @@ impl Image {
             "history": [{"created": created, "created_by": "cargo xtask dist"}],
         });
         if self.asks_ready {
-            // Docker heeds it, Kubernetes has probes of its own, and the format itself has no word
-            // for it.
+            // Docker uses it, Kubernetes has probes of its own, and the OCI format has no field for
+            // it.
             let second = 1_000_000_000u64;
             config["config"]["Healthcheck"] = json!({
                 "Test": ["CMD", "/usr/bin/peer", "status", "--ready"],
@@ -107,8 +107,8 @@ impl Image {
     pub(crate) fn tar(mut self) -> io::Result<Vec<u8>> {
         let kind = "application/vnd.oci.image.index.v1+json";
         let tag = json!({"org.opencontainers.image.ref.name": self.version});
-        // One machine stands in the index itself, since not everything that reads layouts follows
-        // an index to another.
+        // A single machine is listed in the index itself, since some readers do not follow an index
+        // to another one.
         let mut top = match &self.manifests[..] {
             [only] => only.clone(),
             several => {
@@ -130,7 +130,7 @@ impl Image {
         self.layout.tar(self.time)
     }
 
-    /// Puts a blob into the layout; how others name it.
+    /// Adds a blob to the layout; returns its descriptor.
     fn blob(&mut self, bytes: Vec<u8>, kind: &str) -> io::Result<Value> {
         let digest = format!("sha256:{}", sha256(&bytes)?);
         let descriptor = json!({"mediaType": kind, "digest": digest, "size": bytes.len()});
@@ -159,7 +159,7 @@ fn layer(peer: Vec<u8>) -> Archive {
     layer
 }
 
-/// A moment as the format wants it, from seconds since 1970.
+/// A time in the format's syntax, from seconds since 1970.
 fn created(time: u64) -> String {
     let (days, second) = (time / 86_400, time % 86_400);
     // Days are counted from the 1st of March of the year 0, so that a leap day ends its year.

@@ -1,9 +1,9 @@
-//! A mixed group: one peer of each kind of machine, on loopback, each from its own tarball, those
-//! for other machines under their emulators.
+//! A mixed group: one peer of each kind of machine, on loopback, each from its own tarball; those
+//! for other machines run under their emulators.
 //!
-//! Each kind leads once, and its leader is killed: peers of other kinds must agree who leads now,
-//! on what the dead one left behind and on the order of what comes. Kinds that cannot be run here
-//! are named; it takes two for a group to be mixed.
+//! Each kind leads once, and its leader is killed: peers of other kinds must agree on the new
+//! leader, on the entries that the dead one left behind, and on the order of the next ones. Kinds
+//! that cannot run here are reported; a mixed group needs two.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,8 +13,8 @@ use super::group::Group;
 use super::target::{MACHINES, Machine};
 use crate::failure::Failure;
 
-/// Tries it with these tarballs; a line for each leader, and one for each kind that is not in the
-/// group.
+/// Tests the group with these tarballs; returns a line for each leader, and one for each kind that
+/// is not in the group.
 pub(crate) fn try_group(
     root: &Path,
     tarballs: &[(Machine, PathBuf)],
@@ -47,15 +47,15 @@ pub(crate) fn try_group(
     Ok(said)
 }
 
-/// A kind of machine whose programs can be run here.
+/// A kind of machine whose programs can run here.
 struct Kind {
     name: &'static str,
     way: Way,
-    /// It is there for as long as its way is.
+    /// It exists for as long as its way.
     _bench: Bench,
 }
 
-/// The peer of the first kind leads and is killed; in one line, what came of it.
+/// The peer of the first kind leads and is killed; returns the result as one line.
 fn survive_the_first(kinds: &[Kind]) -> Result<String, Failure> {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     eprintln!("trying a mixed group: {}", names.join(", "));

@@ -1,5 +1,4 @@
-//! What there is to build for: the machines of the product, and which of them this toolchain can
-//! build for.
+//! Build targets: the machines of the product, and which of them this toolchain can build for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,17 +10,17 @@ use crate::workshop::{Programs, Workshop};
 /// A kind of machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
-    /// As the tarballs call it.
+    /// Its name in the tarballs.
     pub(crate) name: &'static str,
-    /// As Debian calls it.
+    /// Its name in Debian.
     pub(crate) debian: &'static str,
-    /// As container images call it: architecture and variant.
+    /// Its name in container images: architecture and variant.
     pub(crate) image: (&'static str, Option<&'static str>),
     /// Rust's targets for it, the preferred one first.
     targets: [&'static str; 2],
-    /// What links for it on another machine.
+    /// The linker for it on another machine.
     linker: &'static str,
-    /// What runs its programs on another machine.
+    /// The emulator of its programs on another machine.
     emulator: &'static str,
 }
 
@@ -59,26 +58,26 @@ impl Machine {
         self.targets.into_iter().find(|target| is_installed(workshop, target))
     }
 
-    /// The target that is preferred.
+    /// The preferred target.
     pub(crate) fn best(&self) -> &'static str {
         self.targets[0]
     }
 
-    /// What to do where none is installed.
+    /// What to do if no target is installed.
     pub(crate) fn advice(&self) -> String {
         format!("the target is not installed; rustup target add {}", self.best())
     }
 
-    /// Whether this very machine is of that kind.
+    /// Whether this machine is of that kind.
     pub(crate) fn is_here(&self) -> bool {
         std::env::consts::ARCH == self.name
             || (std::env::consts::ARCH, self.name) == ("arm", "armv7")
     }
 
-    /// What to put before a program of that machine to run it here.
+    /// The command that runs a program of that machine here.
     ///
     /// # Errors
-    /// What would be needed.
+    /// What is missing.
     pub(crate) fn runner(&self) -> Result<Option<PathBuf>, String> {
         if self.is_here() {
             return Ok(None);
@@ -89,8 +88,8 @@ impl Machine {
         Ok(Some(found))
     }
 
-    /// Builds programs for it; as `linkage` says, they need the C library of the machine that they
-    /// run on, or nothing.
+    /// Builds programs for it; according to `linkage`, they need the C library of the machine that
+    /// they run on, or nothing.
     pub(crate) fn build(
         &self,
         workshop: &Workshop,
@@ -107,10 +106,10 @@ impl Machine {
             "--profile",
             PROFILE,
         ]);
-        // Flags of their own need a folder of their own, or each build would undo the other.
+        // Builds with other flags need another folder, or each build would invalidate the other.
         command.args(["--target", target, "--target-dir"]).arg(folder.join(linkage.name()));
         command.args(programs.iter().flat_map(|package| ["--package", package]));
-        // No path of this machine: the same bytes wherever it is built.
+        // Without paths of this machine: the same bytes wherever it is built.
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
         let mut flags =
@@ -122,26 +121,26 @@ impl Machine {
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env("CARGO_INCREMENTAL", "0");
         let variable = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
         if !self.is_here() && std::env::var_os(&variable).is_none() {
-            // The targets of musl bring their own start files and library, so any linker will do.
+            // The targets of musl bring their own start files and library, so any linker suffices.
             command.env(variable, if target.contains("musl") { "rust-lld" } else { self.linker });
         }
         Programs::built_by(&mut command, format!("{} for {target}", programs.join(", ")))
     }
 }
 
-/// What a program needs where it runs.
+/// The libraries that a program needs at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Linkage {
-    /// Nothing.
+    /// None.
     Static,
-    /// The C library. With that of GNU, a static program is for images only: where a machine has
-    /// plug-ins for names (as `mdns4_minimal` on boards), it would load them into itself, and end
-    /// with a segmentation fault if they are for another version.
+    /// The C library. With GNU's, a static program is for images only: on a machine with name
+    /// service plug-ins (such as `mdns4_minimal` on boards), the program would load them, and crash
+    /// if they are for another version.
     Dynamic,
 }
 
 impl Linkage {
-    /// That of programs for a target that are installed on machines.
+    /// The linkage of installed programs for a target.
     pub(crate) fn of(target: &str) -> Self {
         if target.contains("musl") { Self::Static } else { Self::Dynamic }
     }
@@ -154,7 +153,8 @@ impl Linkage {
     }
 }
 
-/// The oldest C library of GNU that has everything that these programs ask of it, as `2.34`.
+/// The oldest version of GNU's C library that provides everything these programs use, such as
+/// `2.34`.
 pub(crate) fn library_needed<'a>(programs: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let version = |rest: &[u8]| {
         let text = rest
@@ -173,7 +173,7 @@ pub(crate) fn library_needed<'a>(programs: impl Iterator<Item = &'a [u8]>) -> Op
     found.max().map(|(major, minor)| format!("{major}.{minor}"))
 }
 
-/// Whether the standard library for a target is there.
+/// Whether the standard library for a target is installed.
 fn is_installed(workshop: &Workshop, target: &str) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
@@ -188,25 +188,25 @@ fn is_installed(workshop: &Workshop, target: &str) -> bool {
     })
 }
 
-/// Where a program of the system is.
+/// The path of a system program.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// What is built.
+/// The programs that are built.
 pub(crate) const PROGRAMS: [&str; 3] = ["peer", "orchestrator", "chaos"];
-/// What is built with musl: `orchestrator` makes hosts by the crate `tappers`, which does not
-/// compile there. No board needs it.
+/// The programs built with musl: `orchestrator` creates hosts with the crate `tappers`, which does
+/// not compile there. No board needs it.
 const PROGRAMS_WITH_MUSL: [&str; 2] = ["peer", "chaos"];
 
-/// What is built for a target.
+/// The programs that are built for a target.
 pub(crate) fn programs_for(target: &str) -> &'static [&'static str] {
     if target.contains("musl") { &PROGRAMS_WITH_MUSL } else { &PROGRAMS }
 }
-/// How; see `Cargo.toml`.
+/// The build profile; see `Cargo.toml`.
 pub(crate) const PROFILE: &str = "dist";
-/// What stands before the version in the names of versions.
+/// The prefix of symbol versions.
 const VERSION: &[u8] = b"GLIBC_";
 
 #[cfg(test)]

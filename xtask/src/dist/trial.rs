@@ -1,5 +1,5 @@
-//! What a product becomes where it is tried: a package that is installed into an empty root and
-//! taken away again, a unit that is judged, an image that is unpacked.
+//! Tests of a product: a package is installed into an empty root and removed again, a unit is
+//! analysed, an image is unpacked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use super::image::USER;
 use super::target::find;
 use crate::failure::Failure;
 
-/// Why nothing can be confined here, if it cannot.
+/// Why programs cannot be confined here, if they cannot.
 pub(crate) fn cannot_confine() -> Option<String> {
     (!geteuid().is_root()).then(|| "chroot needs root".to_owned())
 }
 
-/// Installs a package into an empty root, with its scripts, and takes it away again; `inside` is
-/// done meanwhile.
+/// Installs a package into an empty root, with its scripts, and removes it again; `inside` runs in
+/// between.
 pub(crate) fn installed(
     root: &Path,
     package: &Path,
@@ -63,7 +63,7 @@ fn concat(flag: &str, path: &Path) -> OsString {
     word
 }
 
-/// Looks at the unit, with the program where it lies.
+/// Analyses the unit, with the real path of the program.
 pub(crate) fn judge_unit(bench: &Bench, unit: &Path, program: &Path) -> Result<String, String> {
     let analyze =
         find("systemd-analyze").ok_or("systemd-analyze is missing (Debian package systemd)")?;
@@ -101,7 +101,7 @@ pub(crate) fn judge_unit(bench: &Bench, unit: &Path, program: &Path) -> Result<S
 #[derive(Debug)]
 pub(crate) struct Layout {
     folder: PathBuf,
-    /// What describes each machine's image, with its architecture.
+    /// The manifest of each machine's image, with its architecture.
     images: Vec<Value>,
 }
 
@@ -113,7 +113,7 @@ impl Layout {
         succeed(Command::new("tar").arg("-C").arg(&folder).arg("-xf").arg(archive))?;
         let index = json(&folder.join("index.json"))?;
         let mut images = index["manifests"].as_array().cloned().unwrap_or_default();
-        // Several machines stand in an index of their own.
+        // Several machines are in an index of their own.
         if let [only] = &images[..]
             && only["platform"].is_null()
         {
@@ -126,7 +126,7 @@ impl Layout {
         Ok(Self { folder, images })
     }
 
-    /// Unpacks the image for one architecture, by another program than the one that made it.
+    /// Unpacks the image for one architecture, with another program than the one that built it.
     pub(crate) fn unpack(
         &self,
         bench: &Bench,
@@ -140,8 +140,8 @@ impl Layout {
         let mut alone = image.clone();
         alone["annotations"] =
             serde_json::json!({"org.opencontainers.image.ref.name": architecture});
-        // `umoci` follows no index to another, so this machine's image stands in the first one,
-        // alone.
+        // `umoci` follows no index to another one, so this machine's image is put into the first
+        // index, alone.
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [alone]});
         fs::write(self.folder.join("index.json"), index.to_string())
             .map_err(Failure::io("the layout"))?;
@@ -164,5 +164,5 @@ fn json(path: &Path) -> Result<Value, Failure> {
     serde_json::from_slice(&text).map_err(|error| unmet(&format!("{}: {error}", path.display())))
 }
 
-/// In tenths, as `systemd-analyze` counts it.
+/// In tenths, the unit of `systemd-analyze`.
 const EXPOSURE_MAX: u32 = 25;

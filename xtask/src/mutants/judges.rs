@@ -10,19 +10,19 @@ use crate::children;
 use crate::failure::Failure;
 use crate::workshop::{Programs, Workshop};
 
-/// The copy that has the mutants in it, and its tests.
+/// The copy with the mutants, and its tests.
 pub(crate) struct Judges<'a> {
     workshop: &'a Workshop,
     woven: Woven<'a>,
     programs: Programs,
 }
 
-/// A test of ours as a judge.
+/// A test program as a judge.
 struct Judge {
-    /// The package, and the test program of it.
+    /// Its package and its name.
     package: &'static str,
     program: &'static str,
-    /// Which of its tests.
+    /// The tests to run in it.
     arguments: &'static [&'static str],
 }
 
@@ -32,14 +32,14 @@ const JUDGES: [Judge; 6] = [
     Judge { package: "simulator", program: "it", arguments: &["every_script_"] },
     Judge { package: "simulator", program: "it", arguments: &["regressions::"] },
     Judge { package: "simulator", program: "it", arguments: &["every_answer_"] },
-    // Among them the hundreds of seeds, a test that only runs here.
+    // Including the test of hundreds of seeds, which only runs here.
     Judge { package: "simulator", program: "it", arguments: &["command::", "--include-ignored"] },
     Judge { package: "model", program: "model", arguments: &["search::"] },
 ];
 
 impl<'a> Judges<'a> {
-    /// Weaves the mutants into a copy, builds those that compile, and hears the judges on the core
-    /// as it is.
+    /// Weaves the mutants into a copy, builds those that compile, and runs the judges on the
+    /// unchanged core.
     pub(crate) fn new(
         workshop: &'a Workshop,
         mutants: &[Mutant],
@@ -77,7 +77,7 @@ impl<'a> Judges<'a> {
         }
     }
 
-    /// What becomes of a mutant; 0 is the core as it is.
+    /// The verdict on a mutant; 0 is the unchanged core.
     pub(crate) fn judge(&self, number: usize) -> Result<Verdict, Failure> {
         if self.woven.unviable().contains(&number) {
             return Ok(Verdict::Unviable);
@@ -96,7 +96,7 @@ impl<'a> Judges<'a> {
             }
             match status.code() {
                 Some(0) => {}
-                // `timeout` says so, or was itself killed with its child.
+                // `timeout` reported it, or was itself killed with its child.
                 Some(124 | 137) => return Ok(Verdict::Hung),
                 _ => return Ok(Verdict::Caught),
             }
@@ -105,7 +105,7 @@ impl<'a> Judges<'a> {
     }
 }
 
-/// What the judges are made of, and need.
+/// The members of the copy.
 const MEMBERS: [&str; 4] = ["protocol", "promises", "simulator", "model"];
-/// Many times what the slowest judge takes.
+/// Many times the duration of the slowest judge.
 const SECONDS: u64 = 30;

@@ -1,12 +1,12 @@
-//! `cargo xtask mutants --meant`: would a *law* notice if the protocol meant something else?
+//! `cargo xtask mutants --meant`: would a *law* notice a change of the protocol's meaning?
 //!
-//! `cargo-mutants` changes text, and whoever compares texts notices: a script, an answer, a
-//! transcript. What a user loses is another question. So here is a list of changes of *meaning*
-//! (`xtask/meant`), one for each thing that the protocol must not do: call stable what is not,
-//! count a vote that was not given, hand a reading over twice. Each says in a sentence what is lost
-//! by it, and which promise or law has to catch it; the simulator runs it, and nothing but those
-//! promises counts. All are woven into one copy of the core, so that it is built once (`weave.rs`);
-//! the product has none of this in it.
+//! `cargo-mutants` changes text, and a test that compares texts notices: a script, an answer, a
+//! transcript. Whether a user loses something is another question. So this is a list of changes of
+//! *meaning* (`xtask/meant`), one for each thing that the protocol must not do: call an unstable
+//! entry stable, count a vote that was not given, deliver a reading twice. Each says in a sentence
+//! what a user loses, and which promise or law has to catch it; the simulator runs it, and only
+//! those promises count. All are woven into one copy of the core, so that it is built once
+//! (`weave.rs`); the product contains none of them.
 
 mod list;
 mod place;
@@ -26,7 +26,7 @@ use list::{Fate, Meant};
 use report::Report;
 use sweep::{Found, Simulator};
 
-/// Which mutations by meaning, and how far.
+/// The mutations to run, and how many seeds.
 #[derive(Debug, Args)]
 pub(crate) struct Extent {
     /// So many seeds for each
@@ -44,13 +44,13 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// So many that are known to be caught soon.
+    /// A sample of mutations that are known to be caught soon.
     pub(crate) fn sample(count: usize) -> Self {
         Self { seeds: SAMPLED, deep: false, sample: Some(count), jobs: 2 }
     }
 }
 
-/// Runs those whose names have one of these words in them, with `|` between; all, without.
+/// Runs those whose names contain one of these words, separated by `|`; all without words.
 pub(crate) fn run(
     workshop: &Workshop,
     extent: &Extent,
@@ -70,7 +70,7 @@ pub(crate) fn run(
     let seeds = if extent.sample.is_some() { SAMPLED } else { extent.seeds };
     let programs = build(workshop, &chosen, extent.sample.is_some())?;
     let simulator = Simulator { workshop, program: programs.path("simulator")?, jobs: extent.jobs };
-    // Around a sample, other stages do that.
+    // In a sample, other stages do that.
     let as_it_is = if extent.sample.is_some() {
         Found::default()
     } else {
@@ -118,8 +118,7 @@ fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Prog
         "--package",
         "simulator",
     ]);
-    // So many seeds are only quick enough where the compiler has done its best; a few are done
-    // before it has.
+    // So many seeds need an optimised build; a few seeds are done before such a build is.
     build.args(if is_sample {
         ["--profile", "demo", "--config", "profile.demo.debug=false"]
     } else {
@@ -127,7 +126,7 @@ fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Prog
     });
     let built = Programs::built_by(&mut build, "the core with all mutations in it".to_owned());
     if matches!(built, Err(Failure::Build { .. })) {
-        // Whose fault it is takes longer to find out.
+        // The cause is another question.
         woven.leave_out_what_does_not_compile(&mutants)?;
         if !woven.unviable().is_empty() {
             woven.complaints().iter().for_each(|words| eprintln!("{words}"));
@@ -156,11 +155,11 @@ fn moved_on(words: String) -> Failure {
     ))
 }
 
-/// What the simulator is made of.
+/// The members of the copy.
 const MEMBERS: [&str; 3] = ["protocol", "promises", "simulator"];
-/// Seeds for each of a sample.
+/// The seeds for each mutation of a sample.
 const SAMPLED: u64 = 400;
-/// Seeds for those that are not caught soon.
+/// The seeds for mutations that are not caught soon.
 const DEEP: u64 = 100_000;
 
 #[cfg(test)]

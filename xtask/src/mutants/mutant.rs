@@ -16,23 +16,23 @@ pub(crate) struct Span {
     pub(crate) end: Place,
 }
 
-/// What is changed, and into what.
+/// A change: what is replaced, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mutant {
-    /// From 1: its place in the list.
+    /// Its place in the list, from 1.
     pub(crate) number: usize,
     /// File, place and change, in words.
     pub(crate) name: String,
-    /// The page, from the top of the checkout.
+    /// The page, relative to the checkout.
     pub(crate) file: String,
-    /// The function around it, with all that stands before its name.
+    /// The function around it, including everything before its name.
     pub(crate) function: Span,
-    /// What is replaced.
+    /// The replaced text.
     pub(crate) span: Span,
     pub(crate) replacement: String,
 }
 
-/// Reads a list; a mutant outside any function is told by its name.
+/// Reads a list; a mutant outside of any function is an error that names it.
 pub(crate) fn read(list: &str) -> Result<Vec<Mutant>, String> {
     let list: Vec<Value> = serde_json::from_str(list).map_err(|error| error.to_string())?;
     let mutant = |(index, value): (usize, &Value)| {

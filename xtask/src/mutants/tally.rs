@@ -1,11 +1,11 @@
-//! What became of the mutants: a line for each in a file, and the sum of it.
+//! The verdicts on the mutants: a line for each in a file, and their sum.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// What becomes of one.
+/// The verdict on a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A test failed.
@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
     Hung,
     /// No test noticed.
     Survived,
-    /// It is no program.
+    /// It does not compile.
     Unviable,
 }
 
@@ -60,7 +60,7 @@ impl Tally {
         Self(text.lines().filter_map(verdict).collect())
     }
 
-    /// Without those that are not asked about.
+    /// Without mutants that were not asked for.
     pub(crate) fn only(mut self, names: &[&str]) -> Self {
         self.0.retain(|name, _| names.contains(&name.as_str()));
         self
@@ -70,19 +70,19 @@ impl Tally {
         self.0.values().filter(|verdict| **verdict == wanted).count()
     }
 
-    /// Out of those that compile, those that some test noticed, in hundredths.
+    /// The percentage of mutants that some test noticed, of those that compile.
     fn percent(&self) -> Option<f64> {
         let noticed = self.count(Verdict::Caught) + self.count(Verdict::Hung);
         let viable = noticed + self.count(Verdict::Survived);
         (viable > 0).then(|| 100.0 * noticed as f64 / viable as f64)
     }
 
-    /// Whether enough are noticed.
+    /// Whether enough were noticed.
     pub(crate) fn is_enough(&self) -> bool {
         self.percent().is_some_and(|percent| percent >= ENOUGH)
     }
 
-    /// All that survived by name, then the sum; `of` are there in all.
+    /// All survivors by name, then the sum; `of` is the total number.
     pub(crate) fn tell(&self, of: usize) -> String {
         let Some(percent) = self.percent() else {
             return "no mutant has been judged yet\n".to_owned();
@@ -102,7 +102,7 @@ impl Tally {
     }
 }
 
-/// Per cent.
+/// In percent.
 const ENOUGH: f64 = 90.0;
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
-//! All mutants of a page in one page, so that they are built once and not each on its own.
+//! All mutants of a page in one page, so that they are built together and not each separately.
 //!
 //! A function with two mutants becomes `match crate::mutant::number() { 1 => { … } 2 => { … } _ =>
-//! { … } }`: a body with the first change, one with the second, the body as it stands. Which one
-//! runs is said by the environment (`MUTANT=2`), so it is one program that is tried again and
-//! again. Those whose change does not compile are found by the lines that the compiler complains
-//! about, and left out.
+//! { … } }`: a body with the first change, one with the second, and the unchanged body. The
+//! environment selects the body (`MUTANT=2`), so one program is run again and again. Mutants that
+//! do not compile are found by the lines of the compiler's errors, and left out.
 
 use std::collections::BTreeMap;
 
 use super::mutant::{Mutant, Place};
 
-/// A page with these mutants of it. Fails, with the reason, where a function is not written as we
-/// expect.
+/// A page with these mutants of it. Fails, with the reason, if a function has an unexpected form.
 pub(crate) fn weave(text: &str, mutants: &[&Mutant]) -> Result<String, String> {
     let page = Page::new(text);
     let mut functions: BTreeMap<(usize, usize), Vec<&Mutant>> = BTreeMap::new();
@@ -67,7 +65,7 @@ pub(crate) fn weave(text: &str, mutants: &[&Mutant]) -> Result<String, String> {
     Ok(woven)
 }
 
-/// Which mutant each line of a woven page belongs to.
+/// The mutant of each line of a woven page.
 pub(crate) fn owners(woven: &str) -> Vec<Option<usize>> {
     let mut owner = None;
     let of_line = |line: &str| {
@@ -81,7 +79,7 @@ pub(crate) fn owners(woven: &str) -> Vec<Option<usize>> {
     woven.lines().map(of_line).collect()
 }
 
-/// What the woven pages ask; to be a module of their crate.
+/// The module that woven pages call; it becomes a part of their crate.
 pub(crate) const NUMBER: &str = r#"//! Which mutant this process is; 0 is none.
 
 static NUMBER: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
@@ -105,7 +103,7 @@ impl<'a> Page<'a> {
         Self { text, lines }
     }
 
-    /// Where a place is, in bytes.
+    /// The byte offset of a place.
     fn offset(&self, place: Place) -> Option<usize> {
         let start = *self.lines.get(place.line.checked_sub(1)?)?;
         let line = self.text.get(start..)?.lines().next().unwrap_or_default();
@@ -114,8 +112,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Where the body of a function begins: at the first brace that is neither in its docs nor in
-/// brackets.
+/// The start of a function's body: the first brace outside of its docs and of brackets.
 fn brace(function: &str) -> Option<usize> {
     let mut depth = 0;
     let mut at = 0;

@@ -1,5 +1,5 @@
-//! A copy of the core with all mutants in it, built once: which one runs is said by the environment
-//! (see `weave`).
+//! A copy of the core with all mutants in it, built once: the environment selects the mutant (see
+//! `weave`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,17 +19,17 @@ use crate::workshop::Workshop;
 pub(crate) struct Woven<'a> {
     workshop: &'a Workshop,
     folder: PathBuf,
-    /// The files that are changed, as they were.
+    /// The original texts of the changed files.
     originals: BTreeMap<String, String>,
-    /// Whose change does not compile.
+    /// The mutants that do not compile.
     unviable: BTreeSet<usize>,
-    /// What the compiler said of them.
+    /// The compiler's errors about them.
     complaints: Vec<String>,
 }
 
 impl<'a> Woven<'a> {
     /// Copies these members of the workspace and weaves the mutants in. Whether all of them compile
-    /// is not known then.
+    /// is still unknown.
     pub(crate) fn new(
         workshop: &'a Workshop,
         mutants: &[Mutant],
@@ -53,22 +53,22 @@ impl<'a> Woven<'a> {
         Ok(woven)
     }
 
-    /// Where it is.
+    /// The folder of the copy.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The mutants that do not compile, and are not in it.
+    /// The mutants that do not compile, and are left out.
     pub(crate) fn unviable(&self) -> &BTreeSet<usize> {
         &self.unviable
     }
 
-    /// What the compiler said of those.
+    /// The compiler's errors about those.
     pub(crate) fn complaints(&self) -> &[String] {
         &self.complaints
     }
 
-    /// Writes the files with all mutants in them that may compile; whose line is whose.
+    /// Writes the files with all mutants that may compile; returns the mutant of each line.
     fn write_pages(
         &self,
         mutants: &[Mutant],
@@ -85,8 +85,7 @@ impl<'a> Woven<'a> {
         Ok(owners)
     }
 
-    /// The compiler tells what is wrong in one phase at a time, so it is asked until it has no
-    /// complaint left.
+    /// The compiler reports the errors of one phase at a time, so it is run until it reports none.
     pub(crate) fn leave_out_what_does_not_compile(
         &mut self,
         mutants: &[Mutant],
@@ -118,7 +117,7 @@ impl<'a> Woven<'a> {
         }
     }
 
-    /// Cargo, in the copy, whose many warnings are nobody's.
+    /// Runs cargo in the copy; its many warnings do not matter.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.workshop.cargo(arguments);
         // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing
@@ -131,8 +130,8 @@ impl<'a> Woven<'a> {
     }
 }
 
-/// A program of such a copy as one of its mutants, 0 for none. One that hangs, or asks for ever
-/// more memory, is to end before the machine does.
+/// A program of such a copy as one of its mutants, 0 for none. Limits of time and memory end a
+/// mutant that hangs or grows.
 pub(crate) fn mutant(workshop: &Workshop, number: usize, program: &Path, seconds: u64) -> Command {
     let limited =
         format!("ulimit -v {MEMORY_KIB}; exec timeout --kill-after=1 {seconds} \"$0\" \"$@\"");

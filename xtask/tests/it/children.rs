@@ -1,4 +1,4 @@
-//! What `cargo xtask` owes the processes it starts, tried on the program itself.
+//! The child processes of `cargo xtask`, tested on the program itself.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -43,7 +43,7 @@ fn a_child_does_not_outlive_its_parent() {
     }
 }
 
-/// Whether that process runs; one that nobody has reaped yet does not.
+/// Whether that process runs; a zombie does not.
 fn lives(pid: &str) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')

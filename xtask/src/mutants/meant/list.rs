@@ -35,7 +35,7 @@ pub(crate) struct Meant {
     pub(crate) what: String,
     /// The page of the list, and the line there.
     pub(crate) listed: String,
-    /// What is changed, all at once.
+    /// The changes, all applied together.
     edits: Vec<Edit>,
     pub(crate) fate: Fate,
 }
@@ -44,24 +44,24 @@ pub(crate) struct Meant {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Edit {
-    /// The page of the core, from the top of the checkout.
+    /// The page of the core, relative to the checkout.
     file: String,
     before: String,
     after: String,
 }
 
-/// What is to become of it.
+/// The expected result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// One of these promises catches it; within so many seeds, if it has been caught yet.
+    /// One of these promises catches it; within this many seeds, if it has been caught yet.
     Caught { by: Vec<String>, seeds: Option<u64> },
-    /// Nobody loses anything, for that reason.
+    /// No user loses anything, for that reason.
     Harmless(String),
 }
 
 impl Meant {
-    /// As the weaver wants it: one for each place, all of one number. Fails, with the reason, where
-    /// the core does not say any more what is quoted.
+    /// The mutation for the weaver: one mutant for each place, all with one number. Fails, with the
+    /// reason, if the core does not contain the quotation any more.
     pub(crate) fn mutants(&self, root: &Path, number: usize) -> Result<Vec<Mutant>, String> {
         let mutant = |Edit { file, before, after }: &Edit| {
             let page = fs::read_to_string(root.join(file))
@@ -89,7 +89,7 @@ impl Meant {
 }
 
 impl Edit {
-    /// Without the ends of lines that a text over several lines has at its end.
+    /// Without the line end that a multi-line text has at its end.
     fn trimmed(self) -> Self {
         let [before, after] =
             [&self.before, &self.after].map(|text| text.trim_end_matches('\n').to_owned());
@@ -156,8 +156,7 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
     written.mutation.into_iter().map(checked).collect()
 }
 
-/// The names that may stand in `caught_by`: the promises of the catalogue, and the laws of the
-/// simulator's truth.
+/// The valid names in `caught_by`: the promises of the catalogue, and the laws of the simulator.
 fn promises(root: &Path) -> Result<BTreeSet<String>, String> {
     let mut known = BTreeSet::new();
     for (page, before) in [(CATALOGUE, "id: \""), (TRUTH, " => \"")] {
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!(files, [("f.rs", "x"), ("g.rs", "z")]);
     }
 
-    /// The list cannot rot: whoever changes what it quotes hears of it here.
+    /// The list cannot rot: a change of quoted code fails this test.
     #[test]
     fn every_quotation_is_found_once_in_the_core_and_can_be_woven() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -1,12 +1,12 @@
-//! Where a quotation stands in a page of Rust, and in which function: what `weave` has to know of a
-//! mutant, and `cargo-mutants` does not tell of those that people write.
+//! The place of a quotation in a page of Rust, and its function: `weave` needs both of a mutant,
+//! and `cargo-mutants` does not provide them for hand-written ones.
 //!
-//! Reads no more of Rust than it takes to see where functions begin and end. The tests at the
-//! bottom of a page are no part of it.
+//! Parses no more of Rust than it needs to see where functions begin and end. The tests at the
+//! bottom of a page are ignored.
 
 use crate::mutants::mutant::{Place, Span};
 
-/// Where `quoted` stands, and the outermost function around it. The layout does not count: a
+/// The place of `quoted`, and the outermost function around it. White space does not count: a
 /// formatter may have broken the line.
 pub(crate) fn find(page: &str, quoted: &str) -> Result<(Span, Span), String> {
     let code = &page[..page.find("\n#[cfg(test)]\n").unwrap_or(page.len())];
@@ -22,8 +22,8 @@ pub(crate) fn find(page: &str, quoted: &str) -> Result<(Span, Span), String> {
     Ok((span(code, at, end), span(code, from, to)))
 }
 
-/// The bytes of a text without white space, and without a comma before a closing bracket; and where
-/// each of them stands.
+/// The bytes of a text without white space, and without a comma before a closing bracket, each with
+/// its offset.
 fn dense(text: &str) -> (Vec<u8>, Vec<usize>) {
     let solid = |(_, byte): &(usize, u8)| !byte.is_ascii_whitespace();
     let bytes: Vec<(usize, u8)> = text.bytes().enumerate().filter(solid).collect();
@@ -46,7 +46,7 @@ fn place(text: &str, at: usize) -> Place {
     Place { line, column }
 }
 
-/// Where the functions that are in no other one begin, at `fn`, and end, behind their last brace.
+/// The outermost functions: from `fn` to the last brace.
 fn functions(code: &str) -> Vec<(usize, usize)> {
     let bare = bare(code);
     let (mut found, mut at) = (Vec::new(), 0);
@@ -66,7 +66,7 @@ fn functions(code: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Behind the body of the function whose name is there; nothing if it has none.
+/// The end of the body of the function whose name is there; none if it has no body.
 fn end_of(bare: &[u8], name: usize) -> Option<usize> {
     let (mut brackets, mut braces) = (0_u32, 0_u32);
     for (at, letter) in bare.iter().enumerate().skip(name) {
@@ -87,8 +87,8 @@ fn end_of(bare: &[u8], name: usize) -> Option<usize> {
     None
 }
 
-/// The page with spaces for every byte of a comment, a text or a letter, so that each bracket that
-/// is left is one.
+/// The page with spaces for every byte of a comment, a string or a character, so that each
+/// remaining bracket is code.
 fn bare(code: &str) -> Vec<u8> {
     let (text, mut bare) = (code.as_bytes(), code.as_bytes().to_vec());
     let mut at = 0;
@@ -98,7 +98,7 @@ fn bare(code: &str) -> Vec<u8> {
             [b'/', b'*', ..] => until(code, at + 2, "*/"),
             [b'"', ..] => quoted(text, at + 1, b'"'),
             [b'\'', b'\\', ..] => quoted(text, at + 1, b'\''),
-            // A letter, and no lifetime.
+            // A character literal, not a lifetime.
             [b'\'', ..] if code[at + 1..].chars().nth(1) == Some('\'') => until(code, at + 1, "'"),
             [b'r', b'#', b'"', ..] => until(code, at + 3, "\"#"),
             _ => {
@@ -112,12 +112,12 @@ fn bare(code: &str) -> Vec<u8> {
     bare
 }
 
-/// Behind the next `mark`.
+/// The offset after the next `mark`.
 fn until(code: &str, from: usize, mark: &str) -> usize {
     code[from..].find(mark).map_or(code.len(), |at| from + at + mark.len())
 }
 
-/// Behind the next quotation mark that no backslash stands before.
+/// The offset after the next quotation mark without a backslash before it.
 fn quoted(text: &[u8], from: usize, mark: u8) -> usize {
     let mut at = from;
     while at < text.len() && text[at] != mark {
@@ -153,8 +153,8 @@ mod tests {
 }
 "##;
 
-    /// Line and column of the quotation, line and column of its function, and the line where that
-    /// ends.
+    /// Line and column of the quotation, line and column of its function, and the last line of the
+    /// function.
     type Found = ([usize; 2], [usize; 2], usize);
 
     #[track_caller]

@@ -1,11 +1,11 @@
-//! What became of the mutations: a line for each, and the sum.
+//! The results of the mutations: a line for each, and the sum.
 
 use std::fmt;
 
 use super::list::{Fate, Meant};
 use super::sweep::Found;
 
-/// What became of them.
+/// The results.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     lines: Vec<Line>,
@@ -21,7 +21,7 @@ struct Line {
 }
 
 impl Report {
-    /// Adds one; its line.
+    /// Adds a result; returns its line.
     pub(crate) fn add(&mut self, meant: &Meant, found: Found, seeds: u64) -> String {
         let harmless = matches!(meant.fate, Fate::Harmless(_));
         let line = Line { name: meant.name.clone(), harmless, found, seeds };
@@ -30,7 +30,7 @@ impl Report {
         told
     }
 
-    /// Whether each harmful one was caught, and no harmless one did harm.
+    /// Whether each harmful one was caught, and each harmless one broke nothing.
     pub(crate) fn is_clean(&self) -> bool {
         self.lines.iter().all(|line| {
             line.harmless == line.found.caught.is_none() && (!line.harmless || !line.found.hung)
@@ -89,7 +89,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Within so many seeds each is wanted to be caught.
+/// Each mutation should be caught within this many seeds.
 const SOON: u64 = 3_000;
 
 #[cfg(test)]

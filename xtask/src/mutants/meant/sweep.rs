@@ -1,4 +1,4 @@
-//! One mutation in the simulator: which promise it breaks first, and at which seed.
+//! Runs one mutation in the simulator: which promise it breaks first, and at which seed.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use crate::failure::Failure;
 use crate::mutants::woven;
 use crate::workshop::Workshop;
 
-/// What a sweep has found.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The first seed that broke one of the promises looked for, and which of those.
+    /// The first seed that broke one of the expected promises, and which of them.
     pub(crate) caught: Option<(u64, Vec<String>)>,
     /// The first seed that broke any promise, and which.
     pub(crate) first: Option<(u64, Vec<String>)>,
-    /// Set where it did not come to an end.
+    /// Whether it did not end in time.
     pub(crate) hung: bool,
 }
 
 impl Found {
-    /// The same, with what later seeds have shown.
+    /// The same, completed by later seeds.
     pub(crate) fn or(self, later: Self) -> Self {
         Self {
             caught: self.caught.or(later.caught),
@@ -33,13 +33,13 @@ impl Found {
 pub(crate) struct Simulator<'a> {
     pub(crate) workshop: &'a Workshop,
     pub(crate) program: &'a Path,
-    /// On how many threads.
+    /// The number of threads.
     pub(crate) jobs: u32,
 }
 
 impl Simulator<'_> {
-    /// Runs these seeds as that mutant until one breaks a promise of `by`; any promise, where it
-    /// names none.
+    /// Runs these seeds with that mutant until one breaks a promise of `by`; any promise, if `by`
+    /// is empty.
     pub(crate) fn sweep(
         &self,
         number: usize,
@@ -59,7 +59,7 @@ impl Simulator<'_> {
     }
 }
 
-/// What the simulator has said.
+/// Reads the output of the simulator.
 fn read(lines: &[String], by: &[String]) -> Found {
     let mut failures: Vec<(u64, Vec<String>)> =
         lines.iter().filter_map(|line| failure(line)).collect();
@@ -79,7 +79,7 @@ fn failure(line: &str) -> Option<(u64, Vec<String>)> {
     Some((seed.parse().ok()?, broken.split(' ').map(str::to_owned).collect()))
 }
 
-/// Many times what so many seeds of the core as it is take.
+/// Many times what this many seeds of the unchanged core take.
 fn seconds(seeds: u64) -> u64 {
     60 + seeds / 10
 }
