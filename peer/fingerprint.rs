@@ -1,5 +1,5 @@
-// Names a build by what it was built from, so that it needs no git and works from a tarball: the
-// 64-bit FNV-1a digest of the sources that decide what a peer says and writes.
+// Names a build by its sources, so that it needs no git and works from a tarball: the 64-bit FNV-1a
+// digest of the sources that determine what a peer sends and writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Where this machine is on its networks: its IPv4 addresses, which of them others are told first,
-//! and the broadcast address of each network.
+//! The networks of this machine: its IPv4 addresses, which of them others are told first, and the
+//! broadcast address of each network.
 //!
-//! Nothing here is remembered: addresses come and go while a peer runs, so all of it is looked up
-//! again and again (see `scout`) and compared (see `network`).
+//! Nothing here is cached: addresses appear and disappear while a peer runs, so all of it is looked
+//! up repeatedly (see `scout`) and compared (see `network`).
 
 use std::cmp::Reverse;
 use std::fs;
@@ -22,13 +22,13 @@ pub struct Interface {
     pub index: u32,
     /// The address.
     pub address: Ipv4Addr,
-    /// How many leading bits of the address name the network.
+    /// How many leading bits of the address denote the network.
     pub prefix: u8,
-    /// The broadcast address that belongs to it, if it can broadcast.
+    /// Its broadcast address, if it can broadcast.
     pub broadcast: Option<Ipv4Addr>,
     /// Whether it is up and has a carrier.
     pub running: bool,
-    /// Whether it is a bridge of this machine, such as that of its containers.
+    /// Whether it is a bridge of this machine, such as a container bridge.
     pub bridge: bool,
 }
 
@@ -40,24 +40,24 @@ impl Interface {
         self.address.to_bits() & mask == address.to_bits() & mask
     }
 
-    /// Whether peers can meet there.
+    /// Whether peers can discover each other there.
     #[must_use]
     pub fn carries_broadcast(&self) -> bool {
         self.running && self.broadcast.is_some()
     }
 }
 
-/// All that a peer has to know of the networks of its machine.
+/// The network state of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// The addresses, without those of loopback.
+    /// The addresses, except those of loopback.
     pub interfaces: Vec<Interface>,
     /// The interface of the default route, if there is one.
     pub default: Option<String>,
 }
 
 impl Surroundings {
-    /// How they are now. What cannot be read is left out: a machine without `/proc` has no known
+    /// The present state. Unreadable parts are left out: a machine without `/proc` has no known
     /// default route.
     ///
     /// # Errors
@@ -76,8 +76,8 @@ impl Surroundings {
         self.interfaces.iter().find(|interface| interface.address == address)
     }
 
-    /// The interfaces on which peers can meet, best first: that of the default route, then the
-    /// networks of the machine, then its bridges.
+    /// The interfaces on which peers can discover each other, best first: that of the default
+    /// route, then the networks of the machine, then its bridges.
     #[must_use]
     pub fn meeting(&self) -> Vec<&Interface> {
         let mut all: Vec<&Interface> =
@@ -86,9 +86,9 @@ impl Surroundings {
         all
     }
 
-    /// The address that others are told first: that of the default route if it can broadcast, else
-    /// the best one that can, else that of the default route, else loopback. The one that is in use
-    /// stays as long as it is as good.
+    /// The address that others are told first: that of the default route if it can broadcast,
+    /// otherwise the best one that can, otherwise that of the default route, otherwise loopback.
+    /// The address in use stays as long as it is as good.
     #[must_use]
     pub fn first_address(&self, used: Option<Ipv4Addr>) -> Ipv4Addr {
         let best = self.meeting().first().copied();
@@ -98,7 +98,7 @@ impl Surroundings {
                 used.address
             }
             (_, Some(best)) => best.address,
-            // Its network may come back, and it is still dialled on this machine.
+            // Its network may return, and peers on this machine still dial it.
             (Some(used), None) => used.address,
             (None, None) => self
                 .routed()
@@ -116,7 +116,7 @@ impl Surroundings {
     }
 }
 
-/// The IPv4 addresses of the interfaces of this machine; loopback is left out.
+/// The IPv4 addresses of this machine's interfaces, except loopback.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -133,10 +133,10 @@ fn interface(entry: InterfaceAddress) -> Option<Interface> {
     };
     let address = ip(&entry.address)?;
     let prefix = ip(&entry.netmask).map_or(32, |netmask| netmask.to_bits().leading_ones() as u8);
-    // Without one, the C library gives the address itself.
+    // Without one, the C library returns the address itself.
     let named = ip(&entry.broadcast)
         .filter(|broadcast| !broadcast.is_unspecified() && *broadcast != address);
-    // The kernel broadcasts to the last address of a network even where nobody has written it down.
+    // The kernel broadcasts to the last address of a network even if none was configured.
     let last = (prefix < 31).then(|| Ipv4Addr::from_bits(address.to_bits() | !mask(prefix)));
     let broadcast = named.or(last).filter(|_| entry.flags.contains(InterfaceFlags::IFF_BROADCAST));
     // An address may have a label, such as `eth0:1`.
@@ -157,7 +157,7 @@ fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
 
-/// The address to listen on when none is given; `routes` is the text of `/proc/net/route`.
+/// The address to listen on if none is given; `routes` is the text of `/proc/net/route`.
 #[must_use]
 pub fn choose(interfaces: &[Interface], routes: &str) -> Ipv4Addr {
     Surroundings {
@@ -179,8 +179,7 @@ pub fn broadcast_of(address: Ipv4Addr, interfaces: &[Interface]) -> Option<Ipv4A
         .and_then(|interface| interface.broadcast)
 }
 
-/// The interface of the default route with the smallest metric, out of the text of
-/// `/proc/net/route`.
+/// The interface of the default route with the smallest metric, from the text of `/proc/net/route`.
 fn default_interface(routes: &str) -> Option<&str> {
     let defaults = routes.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -278,14 +277,14 @@ mod tests {
             tunnel.address,
             "better than loopback"
         );
-        // What is in use stays, unless it was only a bridge.
+        // The address in use stays, unless it was only a bridge.
         let eth = interface("eth0", [10, 0, 0, 7], Some([10, 0, 0, 255]));
         assert_eq!(around(&[&eth, &wlan], "eth0").first_address(Some(wlan.address)), wlan.address);
         assert_eq!(
             around(&[&docker, &wlan], "wlan0").first_address(Some(docker.address)),
             wlan.address
         );
-        // Without a carrier an address is kept as long as there is no better one.
+        // An address without a carrier is kept as long as there is no better one.
         let silent = Interface { running: false, ..wlan.clone() };
         assert_eq!(around(&[&silent], "").first_address(Some(wlan.address)), wlan.address);
         assert_eq!(around(&[&silent], "").first_address(None), Ipv4Addr::LOCALHOST);

@@ -1,9 +1,9 @@
-//! What has happened in the group, as far as this peer knows, for whoever asks why: who came and
-//! went and for which reason, who was suspected on what evidence, who led since when, what became
-//! of whose readings.
+//! The chronicle of the group, as far as this peer knows, for the command `peer why`: who joined
+//! and left and why, who was suspected on what evidence, who led since when, and what became of
+//! readings.
 //!
-//! It is made of the notes that this peer tells and of what is delivered to it, and it is bounded:
-//! of each peer the newest facts are kept, and of very many peers those that were heard of last.
+//! It is made from the notes of this peer and from its deliveries, and it is bounded: it keeps the
+//! newest facts about each peer, and of very many peers those with recent facts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Stamp, span};
 
-/// What this peer remembers.
+/// The memory of this peer.
 #[derive(Debug)]
 pub struct Chronicle {
     me: PeerId,
-    /// Since when it remembers, in microseconds since 1970.
+    /// The start of the memory, in microseconds since 1970.
     since: u64,
     peers: BTreeMap<PeerId, Life>,
-    /// What happened last, whomever it was about; the newest last.
+    /// The last facts about all peers, newest last.
     recent: VecDeque<Happening>,
     leader: Option<Leadership>,
     /// The newest view, and when it came into force.
@@ -32,19 +32,19 @@ pub struct Chronicle {
     missed: Option<(PeerId, String, u64)>,
 }
 
-/// What is known of one peer.
+/// The facts about one peer.
 #[derive(Debug, Default)]
 struct Life {
-    /// When it was heard of last.
+    /// When the last fact arrived.
     heard: u64,
-    /// When it came in, and with which view, while it is in.
+    /// When it joined, and with which view, while it is a member.
     entered: Option<(u64, u64)>,
-    /// How it went last.
+    /// How it left last.
     gone: Option<Gone>,
-    /// How often it went.
+    /// How often it left.
     times: u64,
     readings: Option<Readings>,
-    /// Sentences, each with its time; the newest last.
+    /// Sentences, each with its time; newest last.
     facts: VecDeque<Fact>,
 }
 
@@ -61,61 +61,61 @@ struct Leadership {
     leader: PeerId,
     epoch: String,
     at: u64,
-    /// How it came to lead.
+    /// How it became leader.
     how: String,
-    /// Who led before, as far as this peer knows.
+    /// The previous leader, as far as this peer knows.
     before: Option<PeerId>,
 }
 
-/// What has been delivered of one origin.
+/// The deliveries of one origin.
 #[derive(Debug)]
 struct Readings {
     inc: Incarnation,
     last: Oseq,
     seq: Seq,
     at: u64,
-    /// Numbers that were not delivered here, between the first and the last.
+    /// How many numbers between the first and the last were not delivered here.
     missing: u64,
     lost: Option<(Oseq, Oseq)>,
 }
 
-/// Something that happened.
+/// A fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// When (RFC 3339), by the clock of the peer that tells it.
+    /// When (RFC 3339), by the clock of the reporting peer.
     pub at: String,
-    /// Who tells it.
+    /// The reporting peer.
     pub by: String,
-    /// What.
+    /// The sentence.
     pub say: String,
 }
 
-/// Something that happened, and its place among all such things.
+/// A fact, and its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Happening {
-    /// Which one since this peer started, from 1.
+    /// Its number since this peer started, from 1.
     pub number: u64,
-    /// Whom it is about.
+    /// The peer concerned.
     pub about: PeerId,
     /// When (RFC 3339), by the clock of this peer.
     pub at: String,
-    /// What.
+    /// The sentence.
     pub say: String,
 }
 
-/// What is known of a peer.
+/// The answer about a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
-    /// Whom it is about.
+    /// The peer concerned.
     pub peer: String,
     /// Sentences, the most important first.
     pub say: Vec<String>,
-    /// What happened, oldest first.
+    /// The facts, oldest first.
     pub facts: Vec<Fact>,
 }
 
 impl Chronicle {
-    /// Remembers nothing yet.
+    /// An empty chronicle.
     #[must_use]
     pub fn new(me: PeerId, since: u64) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Chronicle {
         }
     }
 
-    /// This peer has told a note.
+    /// Takes a note of this peer.
     pub fn note(&mut self, note: &Note, at: u64) {
         match note {
             Note::Suspect { peer, evidence, .. } => {
@@ -221,7 +221,7 @@ impl Chronicle {
         self.leader = Some(Leadership { leader: leader.clone(), epoch, at, how, before });
     }
 
-    /// Something was delivered here.
+    /// Takes a delivery of this peer.
     pub fn deliver(&mut self, delivery: &Delivery, at: u64) {
         match delivery {
             Delivery::Run(run) => self.read(run, at),
@@ -343,7 +343,7 @@ impl Chronicle {
         facts.push_back(Fact { at, by, say });
     }
 
-    /// What is known of a peer; none where it was never heard of.
+    /// The answer about a peer; none if it is unknown.
     #[must_use]
     pub fn why(&self, peer: &PeerId, now: u64) -> Option<Why> {
         let life = self.peers.get(peer)?;
@@ -464,18 +464,18 @@ impl Chronicle {
         )]
     }
 
-    /// What happened last, oldest first.
+    /// The last facts, oldest first.
     #[must_use]
     pub fn recent(&self) -> Vec<Happening> {
         self.recent.iter().cloned().collect()
     }
 
-    /// The peers that it knows, newest first.
+    /// The known peers, newest first.
     pub fn known(&self) -> impl Iterator<Item = &PeerId> {
         self.peers.keys()
     }
 
-    /// Since when it remembers, for people.
+    /// The start of the memory, as text.
     #[must_use]
     pub fn begin(&self) -> String {
         time(self.since)
@@ -507,9 +507,9 @@ fn ago(now: u64, at: u64) -> String {
     span(Duration::from_micros(now.saturating_sub(at)))
 }
 
-/// Peers that are remembered besides those of the view.
+/// How many peers outside of the view are remembered.
 const PEERS_MOST: usize = 1_024;
-/// Facts that are kept of all together, in their order.
+/// How many facts about all peers together are kept in order.
 const RECENT_MOST: usize = 256;
-/// Facts that are kept of each.
+/// How many facts about each peer are kept.
 const FACTS_MOST: usize = 32;

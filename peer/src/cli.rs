@@ -93,14 +93,14 @@ enum Command {
     Recover(recover::Request),
 }
 
-/// What the command `peer` does.
+/// The main function of the command `peer`.
 #[must_use]
 pub fn main() -> ExitCode {
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let done = match parsed {
         Ok(cli) => obey(cli),
         Err(error) => {
-            // Help and version come this way, too, and are no mistakes.
+            // `--help` and `--version` arrive as errors, too, and are none.
             let code = if error.use_stderr() { USAGE } else { OK };
             let printed = error.print().and_then(|()| io::stdout().flush());
             return ExitCode::from(if printed.is_err() && code == OK { UNSAID } else { code });
@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The whole command line, with what each flag of `run` is called in the environment.
+/// The whole command line, with the environment variable of each flag of `run`.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command().mut_subcommand("run", |run| run.mut_args(document))
@@ -157,10 +157,10 @@ fn obey(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// How long the last lines of a process may take to be written.
+/// How long the last lines of a process may wait for their reader.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Has the kernel kill this process when its parent dies, and makes sure that it has not died
+/// Makes the kernel kill this process when its parent dies, and checks that the parent has not died
 /// already.
 pub fn die_with(parent: u32) -> Result<(), Failure> {
     set_pdeathsig(Signal::SIGKILL)

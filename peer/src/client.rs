@@ -1,5 +1,5 @@
-//! The other end of the socket of a peer, for the commands: finding a peer of this machine, and
-//! talking with it.
+//! The client side of a peer's socket, for the commands: finds a peer of this machine, and talks
+//! with it.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -29,49 +29,49 @@ pub struct Connection {
     line: Vec<u8>,
 }
 
-/// What a peer says first.
+/// The first line of a peer.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Greeting {
     /// Its name.
     pub peer: PeerId,
     /// Its cluster.
     pub cluster: String,
-    /// The version of what is said on the socket.
+    /// The version of the socket's protocol.
     pub speaks: u32,
     /// Its build.
     pub build: String,
-    /// The number of its process, as it sees that itself.
+    /// The pid of its process, in its own namespace.
     pub pid: u32,
     /// `write` or `read`.
     pub access: String,
 }
 
-/// A line of a peer.
+/// A line from a peer.
 #[derive(Debug, Deserialize)]
 pub struct Line<'a> {
-    /// Which request it answers.
+    /// The request that it answers.
     pub id: Option<u64>,
-    /// It is, or will be, done.
+    /// The request was or will be performed.
     #[serde(borrow)]
     pub ok: Option<&'a RawValue>,
-    /// It cannot be done.
+    /// The request failed.
     pub error: Option<Fault>,
     /// A record of a subscription.
     #[serde(borrow)]
     pub record: Option<&'a RawValue>,
-    /// A subscription is over, and why, for programs.
+    /// The end of a subscription, and its reason, for programs.
     pub end: Option<String>,
-    /// The same, for people.
+    /// The reason, for people.
     pub say: Option<String>,
-    /// The log in which it would go on.
+    /// The log in which the subscription could continue.
     pub log: Option<String>,
-    /// The position at which it would go on.
+    /// The position at which it could continue.
     pub next: Option<u64>,
-    /// The epoch of what came last.
+    /// The epoch of the last entry.
     pub epoch: Option<String>,
 }
 
-/// Why something cannot be done.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Fault {
     /// For programs.
@@ -81,7 +81,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// As the end of a command.
+    /// The failure of the command.
     #[must_use]
     pub fn into_failure(self) -> Failure {
         let code = match self.code.as_str() {
@@ -94,13 +94,13 @@ impl Fault {
 }
 
 impl Connection {
-    /// Connects, and hears who it is.
+    /// Connects, and reads the greeting.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where nothing is said in time, `ResourceBusy`
-    /// where it takes nobody in now.
+    /// Those of the operating system; `WouldBlock` if no greeting comes in time, `ResourceBusy` if
+    /// the peer accepts no further client now.
     pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
-        // One that stands still, and at which as many wait as may, would have us wait without end.
+        // A connect to a stopped peer with a full backlog would block for ever.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_write_timeout(Some(patience))?;
         socket.connect(&SockAddr::unix(path)?)?;
@@ -120,7 +120,7 @@ impl Connection {
         Ok(Self { reader, greeting, line })
     }
 
-    /// Who it is.
+    /// The greeting.
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
@@ -132,7 +132,7 @@ impl Connection {
         &self.greeting.peer
     }
 
-    /// Says a line.
+    /// Sends a line.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -140,7 +140,7 @@ impl Connection {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes())
     }
 
-    /// A second handle of the connection, to say something while this one hears.
+    /// A second handle of the connection, to send while this one reads.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -148,7 +148,7 @@ impl Connection {
         self.reader.get_ref().try_clone()
     }
 
-    /// How long [`Self::hear`] waits; without end where none is given.
+    /// How long [`Self::hear`] waits; without limit if none is given.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -156,11 +156,11 @@ impl Connection {
         self.reader.get_ref().set_read_timeout(patience)
     }
 
-    /// The next line, without its end; none where the other end has closed the connection. A line
-    /// that began before the patience ended is gone on with by the next call.
+    /// The next line, without its end; none if the other end has closed the connection. A line that
+    /// was incomplete when the time ran out is continued by the next call.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where nothing came in time.
+    /// Those of the operating system; `WouldBlock` if no line came in time.
     pub fn hear(&mut self) -> io::Result<Option<&[u8]>> {
         if self.line.last() == Some(&b'\n') {
             self.line.clear();
@@ -177,13 +177,13 @@ impl Connection {
         }
     }
 
-    /// Whether a whole line waits in the buffer already.
+    /// Whether a whole line is in the buffer already.
     #[must_use]
     pub fn has_line(&self) -> bool {
         self.reader.buffer().contains(&b'\n')
     }
 
-    /// Asks one thing and gives the answer.
+    /// Sends a request and returns the answer.
     ///
     /// # Errors
     /// [`Failure`]: the peer refuses it, or does not answer.
@@ -203,10 +203,10 @@ impl Connection {
         })
     }
 
-    /// Where the peer stands, for a program that asks again later where the peer is busy.
+    /// The status of the peer, for a program that asks again later if the peer is busy.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where nothing came in time.
+    /// Those of the operating system; `WouldBlock` if no answer came in time.
     pub fn report(&mut self) -> io::Result<Report> {
         self.say("{\"id\":1,\"do\":\"status\"}")?;
         let line = self.hear()?.ok_or(ErrorKind::UnexpectedEof)?;

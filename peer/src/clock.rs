@@ -1,8 +1,8 @@
-//! The one place that reads clocks.
+//! The only module that reads clocks.
 //!
-//! Deadlines and events use CLOCK_MONOTONIC, which is one clock for the whole machine: the
-//! timelines of several peers merge without any synchronisation. Wall-clock time is for people
-//! only; nothing is decided by it.
+//! Deadlines and events use CLOCK_MONOTONIC, which is the same for the whole machine: the timelines
+//! of several peers merge without any synchronisation. Wall-clock time is for people only; no
+//! decision depends on it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ pub fn now() -> Time {
     )
 }
 
-/// Microseconds since 1970 (UTC); 0 on a machine whose clock stands before that.
+/// Microseconds since 1970 (UTC); 0 if the clock is before 1970.
 #[must_use]
 pub fn utc_micros() -> u64 {
     SystemTime::now()
@@ -29,7 +29,7 @@ pub fn utc_micros() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// A span of time in its largest unit, as people say it.
+/// A duration in its largest unit, for people.
 #[must_use]
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -41,14 +41,14 @@ pub fn span(span: Duration) -> String {
     }
 }
 
-/// A moment in microseconds since 1970, shown like `2026-11-23T08:15:02.345678Z` (RFC 3339).
+/// A time in microseconds since 1970, displayed like `2026-11-23T08:15:02.345678Z` (RFC 3339).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub u64);
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The number may come from another peer; what has no four-digit year is shown as the last
-        // moment that has one.
+        // The number may come from another peer; a time beyond the four-digit years is shown as the
+        // last one within.
         let micros = self.0.min(LAST_MICROS);
         let seconds = i64::try_from(micros / 1_000_000).expect("clamped to the year 9999");
         let at = OffsetDateTime::from_unix_timestamp(seconds).expect("clamped to the year 9999");

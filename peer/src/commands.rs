@@ -1,5 +1,5 @@
-//! The commands that talk with a running peer. Standard output is for what was asked; everything
-//! else goes to standard error.
+//! The commands that talk with a running peer. Standard output is for the answer; everything else
+//! goes to standard error.
 
 use clap::Args;
 use protocol::id::PeerId;
@@ -17,7 +17,7 @@ pub mod status;
 pub mod tail;
 pub mod why;
 
-/// Which peer is meant.
+/// The peer to ask.
 #[derive(Args, Clone, Debug)]
 pub struct Whom {
     /// The peer to ask; may be left out where only one runs on this machine
@@ -29,7 +29,7 @@ impl Whom {
     /// Connects to it.
     ///
     /// # Errors
-    /// [`Failure`]: it cannot be found, or may not be asked.
+    /// [`Failure`]: it cannot be found, or refuses access.
     pub fn connect(&self) -> Result<Connection, Failure> {
         let connection = find(self.id.as_ref())?;
         let unset = connection.set_patience(Some(PATIENCE));

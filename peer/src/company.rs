@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::id::Member;
 use protocol::view::View;
 
-/// Who is in the group, and since when.
+/// The members of the group, and since when.
 #[derive(Debug, Default)]
 pub struct Company {
     members: BTreeMap<Member, Since>,
@@ -16,12 +16,12 @@ pub struct Company {
 pub struct Since {
     /// In microseconds since 1970, by the clock of this machine.
     pub at: u64,
-    /// Whether this peer saw it come in; else it was there before this peer was.
+    /// Whether this peer saw it join; otherwise it joined before this peer.
     pub is_seen: bool,
 }
 
 impl Company {
-    /// A view has come into force at that moment.
+    /// A view came into force at that moment.
     pub fn meet(&mut self, view: &View, at: u64) {
         let is_first = self.members.is_empty();
         let founds = view.size() == 1;
@@ -33,7 +33,7 @@ impl Company {
             members.map(|member| (member.clone(), since(&self.members, &member))).collect();
     }
 
-    /// This peer itself came in with the first view, whoever was there before.
+    /// This peer itself joined with its first view, whoever was there before.
     pub fn since(&self, member: &Member, is_this: bool) -> Option<Since> {
         self.members.get(member).map(|since| Since { is_seen: since.is_seen || is_this, ..*since })
     }

@@ -1,4 +1,4 @@
-//! `peer config`: writes a configuration file to begin with, and finds the mistakes in one.
+//! `peer config`: writes an initial configuration file, or finds the mistakes in one.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -29,10 +29,10 @@ pub enum Request {
     },
 }
 
-/// Does it.
+/// Performs the request.
 ///
 /// # Errors
-/// [`Failure`]: the file is there or cannot be written; or what is wrong in which file.
+/// [`Failure`]: the file exists or cannot be written; or the mistakes, by file.
 pub fn run(request: &Request) -> Result<(), Failure> {
     match request {
         Request::Init { file: None, .. } => Ok(stdio::answer(&template())?),

@@ -1,10 +1,10 @@
-//! Where the members of the last views were: asked like seeds, at the start and while the group is
-//! smaller than it was.
+//! The addresses of the members of the last views: announced to like seed addresses, at the start
+//! and while the group is smaller than it was.
 //!
-//! A peer whose only seed has moved or died knows the others all the same. The file `contacts` in
-//! the data folder has a line for each, `kitchen 10.0.0.4:9001`, the newest first. It is a hint and
-//! nothing rests on it: a file that cannot be read is told and left out, and whoever answers at
-//! such an address has to say who it is.
+//! So a peer whose only seed address has moved or died still knows other members. The file
+//! `contacts` in the data folder has one line for each, `kitchen 10.0.0.4:9001`, newest first. It
+//! is only a hint: an unreadable file is reported and ignored, and a peer that answers at such an
+//! address has to identify itself.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -17,7 +17,7 @@ use protocol::id::{Contact, PeerId};
 
 use crate::disk;
 
-/// The peers that were met lately.
+/// The recent members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contacts {
     known: Vec<Known>,
@@ -32,7 +32,7 @@ struct Known {
 }
 
 impl Contacts {
-    /// The view has changed: these are the others in it. True if that is news.
+    /// The view has changed: these are its other members. True if the contacts changed.
     pub fn meet<'a>(&mut self, others: impl Iterator<Item = &'a Contact>) -> bool {
         let before = self.clone();
         let mut known: Vec<Known> = others
@@ -46,7 +46,7 @@ impl Contacts {
         let mut gone: Vec<Known> =
             old.filter(|old| !known.iter().any(|new| new.id == old.id)).collect();
         gone.iter_mut().for_each(|known| known.present = false);
-        // Of a group that is larger than this file, a few will do.
+        // Of a group that is larger than this file, some suffice.
         known.truncate(KNOWN_MAX / 2);
         known.extend(gone);
         known.truncate(KNOWN_MAX);
@@ -54,19 +54,19 @@ impl Contacts {
         *self != before
     }
 
-    /// Where those were that are not in the newest view.
+    /// The addresses of contacts that are not in the newest view.
     #[must_use]
     pub fn missing(&self) -> Vec<SocketAddrV4> {
         self.known.iter().filter(|known| !known.present).map(|known| known.address).collect()
     }
 
-    /// As they are written down.
+    /// The content of the file.
     #[must_use]
     pub fn text(&self) -> String {
         self.known.iter().map(|known| format!("{} {}\n", known.id, known.address)).collect()
     }
 
-    /// Reads them; also how many lines were no contacts.
+    /// Parses the file; also returns the number of invalid lines.
     #[must_use]
     pub fn parse(text: &str) -> (Self, usize) {
         let line = |line: &str| {
@@ -80,8 +80,8 @@ impl Contacts {
         (Self { known: known.into_iter().flatten().collect() }, wrong)
     }
 
-    /// Those that an earlier life has written down. What cannot be read is told, and is nothing to
-    /// fail for.
+    /// Loads the contacts of an earlier life. An unreadable file is reported, and no reason to
+    /// fail.
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let mut bytes = Vec::new();
@@ -115,11 +115,10 @@ impl Contacts {
     }
 }
 
-/// Writes the file beside, then puts it in place, so that a crash leaves the old one or the new
-/// one.
+/// Writes a new file and renames it, so that a crash leaves the old one or the new one.
 ///
 /// # Errors
-/// Those of the operating system; the old file stands then.
+/// Those of the operating system; the old file stays then.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");
     let _left_over = fs::remove_file(&beside);
@@ -136,7 +135,7 @@ fn is_dialled(address: &SocketAddrV4) -> bool {
 
 /// The name of the file in the data folder.
 pub const FILE: &str = "contacts";
-/// Neither a link is followed, nor a named pipe waited for.
+/// Does not follow a link, and does not wait for a named pipe.
 const READING: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
 const KNOWN_MAX: usize = 64;
 const FILE_BYTES_MAX: u64 = 16 << 10;

@@ -1,8 +1,7 @@
-//! What has happened at this peer since it started, as numbers that only rise: what `/metrics`
-//! exports.
+//! Counters of this peer since its start, for `/metrics`; they only rise.
 //!
-//! Everything is counted where it passes the loop, and costs it an addition. What is not measured
-//! is not here.
+//! Everything is counted in the loop, at the cost of an addition. Quantities that are not measured
+//! are not here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,61 +11,60 @@ use protocol::io::{Delivery, Run};
 use protocol::note::{Evidence, Note, Refusal};
 use protocol::time::Time;
 
-/// The numbers, and what some of them are still waiting for.
+/// The counters, and data for pending ones.
 #[derive(Debug, Default)]
 pub struct Counters {
     numbers: Numbers,
     leader: Option<PeerId>,
     inc: Incarnation,
-    /// Readings of this life of the peer that have been given their numbers again, and are not
-    /// counted twice.
+    /// Renumbered readings of this life, which are not counted twice.
     again: u64,
-    /// The newest of its own readings that stands in the log.
+    /// The newest of its own readings in the log.
     ordered: Oseq,
-    /// Own readings that are not delivered here yet: the last number of each batch, and when it was
-    /// accepted; oldest first.
+    /// Own readings that are not delivered here yet: the last number of each batch, and the time of
+    /// its acceptance; oldest first.
     waiting: VecDeque<(Oseq, Time)>,
 }
 
-/// The numbers alone.
+/// The counters alone.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     /// Elections that this peer has started.
     pub elections: u64,
-    /// How often another leader was followed than before.
+    /// How often the leader changed.
     pub leader_changes: u64,
-    /// Peers that were taken for failed, by evidence.
+    /// Suspected peers, by evidence.
     pub suspicions: BTreeMap<&'static str, u64>,
     /// Own readings that were accepted.
     pub published: u64,
-    /// Own readings that stand in the log.
+    /// Own readings that are in the log.
     pub ordered: u64,
     /// Readings that were delivered here.
     pub delivered: u64,
     /// Bytes of their payloads.
     pub delivered_bytes: u64,
-    /// Own readings that were not taken, by reason.
+    /// Own readings that were refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Readings whose origins have declared them lost.
+    /// Readings that their origins declared lost.
     pub lost: u64,
     /// Positions that this peer will never deliver.
     pub gaps: u64,
-    /// From when an own reading is accepted to when it is delivered here.
+    /// The time from the acceptance of an own reading to its delivery here.
     pub publish_to_deliver: Spans,
-    /// How much later than its deadline the loop woke.
+    /// How late the loop woke after its deadline.
     pub loop_lag: Spans,
 }
 
-/// A histogram of spans.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
-    /// How many were at most as long as each of [`BOUNDS`], and longer than the one before.
+    /// How many were at most as long as each of [`BOUNDS`], and longer than the previous one.
     counts: [u64; BOUNDS.len() + 1],
     sum: Duration,
 }
 
 impl Spans {
-    /// None yet.
+    /// An empty histogram.
     #[must_use]
     pub const fn new() -> Self {
         Self { counts: [0; BOUNDS.len() + 1], sum: Duration::ZERO }
@@ -90,8 +88,8 @@ impl Spans {
         self.counts.iter().sum()
     }
 
-    /// Each bound, and how many were no longer than it and longer than the one before; the last
-    /// bound is above all numbers.
+    /// Each bound, and how many were at most as long as it and longer than the previous bound; the
+    /// last bound is infinite.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         BOUNDS.iter().copied().chain([f64::MAX]).zip(self.counts).collect()
@@ -99,13 +97,13 @@ impl Spans {
 }
 
 impl Counters {
-    /// What there is to export.
+    /// The counters to export.
     #[must_use]
     pub fn numbers(&self) -> &Numbers {
         &self.numbers
     }
 
-    /// This peer tells something.
+    /// Takes a note of this peer.
     pub fn note(&mut self, note: &Note) {
         match note {
             Note::ElectionStarted { .. } => self.numbers.elections += 1,
@@ -123,10 +121,10 @@ impl Counters {
         self.numbers.leader_changes += u64::from(before.is_some_and(|before| before != *leader));
     }
 
-    /// Own readings have their numbers.
+    /// Own readings got their numbers.
     pub fn accept(&mut self, inc: Incarnation, first: Oseq, count: u64, now: Time) {
         if inc != self.inc {
-            // Those that wait are numbered anew, and said again.
+            // Waiting readings are renumbered and announced again.
             self.again = self.numbers.published.saturating_sub(self.numbers.ordered);
             (self.inc, self.ordered) = (inc, Oseq::ZERO);
             self.waiting.clear();
@@ -139,7 +137,7 @@ impl Counters {
         }
     }
 
-    /// Own readings stand in the log; it may be said more than once.
+    /// Own readings are in the log; may be called more than once for a reading.
     pub fn order(&mut self, inc: Incarnation, first: Oseq, last: Oseq) {
         if inc != self.inc || last <= self.ordered {
             return;
@@ -148,11 +146,11 @@ impl Counters {
         self.ordered = last;
     }
 
-    /// An own reading is not taken.
+    /// An own reading was refused.
     pub fn refuse(&mut self, why: Refusal) {
         let label = match why {
             Refusal::TooLarge => "too_large",
-            // It waits, or is counted where it is given up.
+            // It waits, or is counted when it is dropped.
             Refusal::WindowFull => return,
             Refusal::Leaving => "leaving",
             Refusal::NoQuorum => "no_quorum",
@@ -160,12 +158,12 @@ impl Counters {
         *self.numbers.refused.entry(label).or_default() += 1;
     }
 
-    /// A measurement has found no room, and is given up.
+    /// A measurement found no room, and was dropped.
     pub fn drop_measurement(&mut self) {
         *self.numbers.refused.entry("window_full").or_default() += 1;
     }
 
-    /// Something is delivered here.
+    /// A delivery happened here.
     pub fn deliver(&mut self, delivery: &Delivery, me: &PeerId, now: Time) {
         match delivery {
             Delivery::Run(run) => {
@@ -204,7 +202,7 @@ impl Counters {
         }
     }
 
-    /// The loop has woken so much later than it was to.
+    /// The loop woke this much after its deadline.
     pub fn lag(&mut self, late: Duration) {
         self.numbers.loop_lag.record(late, 1);
     }
@@ -226,7 +224,7 @@ fn evidence_label(evidence: &Evidence) -> &'static str {
 const BOUNDS: [f64; 14] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
-/// Batches of own readings whose times are remembered.
+/// How many batches of own readings keep their times.
 const WAITING_MOST: usize = 8_192;
 
 #[cfg(test)]

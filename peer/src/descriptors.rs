@@ -1,31 +1,30 @@
-//! File descriptors: enough of them, and the listener's above all others.
+//! File descriptors: a sufficient limit, and the listener on the highest number.
 //!
-//! When a process is killed, Linux closes its descriptors from the highest to the lowest. Were the
-//! listener closed after the links, a peer that sees its link end and dials again at once would
-//! still be let in by a listener without a process, be reset a moment later, and have to ask again
-//! before it has its proof. With the listener on top, the first dial is refused, and a dead leader
-//! is proven dead within a round trip.
+//! When a process is killed, Linux closes its descriptors from the highest to the lowest. If the
+//! listener were closed after the links, a peer that sees its link end and dials again at once
+//! would still be accepted by a listener without a process, be reset a moment later, and would have
+//! to ask again for its proof. With the listener on top, the first dial is refused, and a dead
+//! leader is proven dead within a round trip.
 
 use std::net::TcpListener;
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit as far as it is of use; returns what it is then.
+/// Raises the soft limit as far as useful; returns the new limit.
 ///
-/// By `rustix`, whose limits have 64 bits everywhere; those of the C library have 32 on some
+/// Uses `rustix`, whose limits have 64 bits everywhere; those of the C library have 32 on some
 /// boards.
 pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    // None is no limit at all.
+    // None means unlimited.
     let [soft, hard] = [limit.current, limit.maximum].map(|limit| limit.unwrap_or(u64::MAX));
     let wanted = hard.min(ENOUGH);
     let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
     if soft < wanted && setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { soft }
 }
 
-/// The same listener on the highest number there is below `limit`; on its old one where that cannot
-/// be had.
+/// Moves the listener to the highest number below `limit`; keeps the old one if that fails.
 #[must_use]
 pub fn on_top(listener: TcpListener, limit: u64) -> TcpListener {
     let top = i32::try_from(limit.min(ENOUGH)).unwrap_or(i32::MAX) - 1;

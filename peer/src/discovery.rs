@@ -1,14 +1,14 @@
-//! UDP: how peers that know nothing of one another meet.
+//! UDP discovery: how peers without any knowledge of each other meet.
 //!
-//! A *shared* socket for each network in which others are met: it is bound to the broadcast address
-//! on the discovery port, so it hears what is broadcast there and nothing else; any number of peers
-//! on one machine bind it side by side. The *own* one has the number of the TCP port; everything is
-//! sent from it, and answers come back to it. On loopback the broadcast address is 127.255.255.255,
-//! and nothing of it ever leaves the machine.
+//! There is a *shared* socket for each network: it is bound to the broadcast address on the
+//! discovery port, so it receives only broadcasts there; any number of peers on one machine bind it
+//! side by side. The *own* socket has the number of the TCP port; everything is sent from it, and
+//! answers come back to it. On loopback the broadcast address is 127.255.255.255, and no datagram
+//! ever leaves the machine.
 //!
-//! Each broadcast goes out in each of the networks, and says the own address there (see
-//! [`crate::voice`]). Seeds, and peers that were in the group not long ago, get every broadcast by
-//! unicast as well, for networks that carry no broadcast.
+//! Each broadcast goes out in every network, with the own address there (see [`crate::voice`]).
+//! Seed addresses, and recent members of the group, get every broadcast by unicast as well, for
+//! networks without broadcast.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
@@ -44,11 +44,11 @@ pub struct Discovery {
     shared: Vec<Shared>,
     voice: Voice,
     seed_addresses: Vec<SocketAddrV4>,
-    /// How often sending has begun to fail.
+    /// How often a series of send errors has begun.
     failures: Doublings,
-    /// Peers that were in the group, and are not now.
+    /// Former members that are not in the view now.
     missing: Vec<SocketAddrV4>,
-    /// Where sending or binding has failed, so that a lasting failure is told once.
+    /// Targets of failed sends or binds, so that a lasting failure is reported once.
     failing: BTreeSet<SocketAddr>,
     sent: Traffic,
     reads_left: usize,
@@ -61,11 +61,11 @@ struct Ear {
     ready: bool,
 }
 
-/// One network in which others are met.
+/// One network for discovery.
 #[derive(Debug)]
 struct Shared {
     place: Place,
-    /// None while it cannot be bound.
+    /// None while binding fails.
     ear: Option<Ear>,
 }
 
@@ -73,8 +73,7 @@ impl Discovery {
     /// Binds the own socket.
     ///
     /// # Errors
-    /// Those of the operating system on the own socket, when not even an ephemeral port can be
-    /// bound.
+    /// Those of the operating system on the own socket, if not even an ephemeral port can be bound.
     pub fn new(registry: Registry, own: SocketAddrV4, port: u16) -> io::Result<Self> {
         let socket = bind_own(own)?;
         let SocketAddr::V4(own_address) = socket.local_addr()? else {
@@ -98,14 +97,15 @@ impl Discovery {
         })
     }
 
-    /// Meets others in these networks from now on, and says its addresses like this. A shared port
-    /// that cannot be bound is a warning: such a peer still asks, and finds others through seeds.
+    /// Uses these networks from now on, and announces these addresses. A shared port that cannot be
+    /// bound is a warning: such a peer still sends requests, and finds others through seed
+    /// addresses.
     pub fn meet(&mut self, places: Vec<Place>, voice: Voice) {
         self.voice = voice;
         let mut before = std::mem::take(&mut self.shared);
         for place in places.into_iter().take(PLACES_MAX) {
-            // An address that went and came back is another one to the kernel in everything but its
-            // number.
+            // For the kernel an address that disappeared and returned is another one, although its
+            // number is the same.
             let kept = before
                 .iter()
                 .position(|shared| shared.place == place)
@@ -116,7 +116,7 @@ impl Discovery {
             let _not_registered = self.registry.deregister(&mut ear.socket);
         }
         drop(before);
-        // Places in their order have tokens in their order; those that stay may have moved.
+        // The order of places and tokens is the same; remaining places may have moved.
         for (slot, shared) in self.shared.iter_mut().enumerate() {
             if let Some(ear) = &mut shared.ear {
                 let moved =
@@ -130,7 +130,7 @@ impl Discovery {
         self.bind();
     }
 
-    /// Binds what could not be bound before; true if nothing is left over.
+    /// Retries failed binds; true if all are bound.
     pub fn bind(&mut self) -> bool {
         let mut done = true;
         let mut heard: BTreeSet<Ipv4Addr> = self
@@ -140,7 +140,7 @@ impl Discovery {
             .map(|s| s.place.broadcast)
             .collect();
         for (slot, shared) in self.shared.iter_mut().enumerate() {
-            // Two interfaces in one network hear the same.
+            // Two interfaces in one network receive the same broadcasts.
             if shared.ear.is_some() || heard.contains(&shared.place.broadcast) {
                 continue;
             }
@@ -166,17 +166,17 @@ impl Discovery {
         done
     }
 
-    /// From now on these get every broadcast by unicast.
+    /// From now on these addresses get every broadcast by unicast.
     pub fn set_seed_addresses(&mut self, addresses: Vec<SocketAddrV4>) {
         self.seed_addresses = addresses;
     }
 
-    /// The same for peers that were in the group.
+    /// The same for former members.
     pub fn set_missing(&mut self, missing: Vec<SocketAddrV4>) {
         self.missing = missing;
     }
 
-    /// Takes note of an event of one of the sockets.
+    /// Handles an event of one of the sockets.
     pub fn note(&mut self, event: &Event) {
         let ear = if event.token() == OWN {
             Some(&mut self.own)
@@ -194,7 +194,7 @@ impl Discovery {
         self.reads_left = READS_PER_TURN;
     }
 
-    /// The next thing heard; none when this turn's share is used up.
+    /// The next received datagram; none when this turn's share is used up.
     pub fn next_found(&mut self) -> Option<Found> {
         while self.reads_left > 0 {
             let shared = self.shared.iter_mut().filter_map(|shared| shared.ear.as_mut());
@@ -202,7 +202,7 @@ impl Discovery {
             self.reads_left -= 1;
             match ear.socket.recv_from(&mut self.buffer) {
                 Ok((count, SocketAddr::V4(from))) => {
-                    // One's own broadcasts come back.
+                    // A socket receives its own broadcasts.
                     if self.is_this_peer(from) {
                         continue;
                     }
@@ -220,15 +220,15 @@ impl Discovery {
                 }
                 Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ear.ready = false,
-                // The echo of an earlier sending to a port where nobody listens; it says nothing
-                // about the next one.
+                // The error belongs to an earlier send to a closed port; it says nothing about the
+                // next datagram.
                 Err(_) => {}
             }
         }
         None
     }
 
-    /// Whether this peer itself listens there.
+    /// Whether this peer itself listens at that address.
     #[must_use]
     pub fn is_this_peer(&self, address: SocketAddrV4) -> bool {
         address.port() == self.own_address.port() && self.is_own(*address.ip())
@@ -242,7 +242,7 @@ impl Discovery {
         }
     }
 
-    /// Whether there is more to do without waiting for an event.
+    /// Whether there is more to read without waiting for an event.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.own.ready
@@ -255,7 +255,7 @@ impl Discovery {
         self.sent
     }
 
-    /// Sends to everyone on each network, to the seeds, and to those that are missing.
+    /// Sends to all on each network, to the seed addresses, and to missing members.
     pub fn broadcast(&mut self, datagram: &Datagram) {
         for index in 0..self.shared.len() {
             let place = self.shared[index].place.clone();
@@ -291,10 +291,9 @@ impl Discovery {
         self.send(&bytes, to, None, told);
     }
 
-    /// A failure is told unless that is expected: where somebody was once, there may be no network
-    /// now.
+    /// A failure is reported unless it is expected: a former member's network may not exist now.
     fn send(&mut self, bytes: &[u8], to: SocketAddrV4, place: Option<&Place>, told: bool) {
-        // A refusal is the echo of an earlier sending; this one has not been tried yet.
+        // A refusal belongs to an earlier send; this one has not been tried yet.
         let sent = match self.send_once(bytes, to, place) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 self.send_once(bytes, to, place)
@@ -326,8 +325,8 @@ impl Discovery {
         }
     }
 
-    /// What is broadcast in a network leaves through its interface, from the address there: which
-    /// route the kernel would take says nothing of who is to hear it.
+    /// A broadcast leaves through the interface of its network, from the address there: the
+    /// kernel's route does not tell who should receive it.
     fn send_once(
         &self,
         bytes: &[u8],
@@ -362,12 +361,12 @@ fn listen(registry: &Registry, socket: std::net::UdpSocket, token: Token) -> io:
     Ok(Ear { socket, ready: true })
 }
 
-/// The socket on the number of the TCP port or, where that is taken, on any: a peer can be answered
-/// on either.
+/// The socket on the number of the TCP port or, if that is taken, on any port: a peer can be
+/// answered on either.
 fn bind_own(address: SocketAddrV4) -> io::Result<std::net::UdpSocket> {
     let bind = |address: SocketAddrV4| {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-        // The address may still have to come, or come back.
+        // The address may still have to appear, or to return.
         socket.set_freebind_v4(true)?;
         socket.set_broadcast(true)?;
         socket.set_nonblocking(true)?;
@@ -392,7 +391,7 @@ fn bind_shared(address: SocketAddrV4) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Whether a token is that of one of the sockets.
+/// Whether a token belongs to one of the sockets.
 #[must_use]
 pub fn is_ours(token: Token) -> bool {
     token == OWN || slot(token).is_some()
@@ -406,11 +405,11 @@ fn token(slot: usize) -> Token {
     Token(SHARED.0 + slot)
 }
 
-/// The own socket's token.
+/// The token of the own socket.
 pub const OWN: Token = Token(1);
-/// The first shared socket's token; the others follow.
+/// The token of the first shared socket; the others follow.
 pub const SHARED: Token = Token(64);
 const READS_PER_TURN: usize = 64;
 const DATAGRAM_BYTES: usize = 64 << 10;
-/// Addresses of which it is remembered that sending to them failed.
+/// How many addresses with failed sends are remembered.
 const FAILING_MAX: usize = 64;

@@ -1,8 +1,7 @@
-//! What must survive a crash of the machine is synced here, so that `/metrics` can tell how long
-//! the disk takes for that.
+//! Syncs of data that must survive a crash of the machine, measured for `/metrics`.
 //!
-//! A process has one data folder, and several threads store in it. Each of them waits for its own
-//! syncs; all are counted in one histogram.
+//! A process has one data folder, and several threads store in it. Each waits for its own syncs;
+//! all are counted in one histogram.
 
 use std::fs::File;
 use std::io;
@@ -11,23 +10,23 @@ use std::sync::{Mutex, PoisonError};
 use crate::clock;
 use crate::counters::Spans;
 
-/// Waits until the disk has a file, or the names in a folder, with all that belongs to it.
+/// Waits until a file, or the entries of a folder, are on disk with their metadata.
 ///
 /// # Errors
-/// Those of the operating system; a sync that fails is not counted.
+/// Those of the operating system; a failed sync is not counted.
 pub fn sync_all(file: &File) -> io::Result<()> {
     timed(|| file.sync_all())
 }
 
-/// Waits until the disk has what a file holds.
+/// Waits until the data of a file is on disk.
 ///
 /// # Errors
-/// Those of the operating system; a sync that fails is not counted.
+/// Those of the operating system; a failed sync is not counted.
 pub fn sync_data(file: &File) -> io::Result<()> {
     timed(|| file.sync_data())
 }
 
-/// How long the syncs of this process took so far.
+/// The durations of this process's syncs so far.
 #[must_use]
 pub fn syncs() -> Spans {
     SYNCS.lock().unwrap_or_else(PoisonError::into_inner).clone()

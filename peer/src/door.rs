@@ -1,10 +1,10 @@
-//! The peer as a local service: a Unix socket on which programs of this machine ask, publish and
-//! follow. `SOCKET.md` documents every message.
+//! The local service of a peer: a Unix socket on which programs of this machine ask, publish and
+//! subscribe. `SOCKET.md` documents every message.
 //!
-//! A thread of its own serves the clients. The loop hands it what is delivered, takes requests that
-//! need the node, and answers them; neither ever waits for the other, and no client can hold up the
-//! loop, the group or another client. What a client may take up is bounded: connections, requests,
-//! bytes of a line, records that wait.
+//! A thread serves the clients. The loop passes deliveries to it, takes requests that need the
+//! node, and answers them; neither ever waits for the other, and no client can delay the loop, the
+//! group or another client. The resources of a client are bounded: connections, requests, bytes of
+//! a line, waiting records.
 
 use std::cell::RefCell;
 use std::io;
@@ -50,25 +50,25 @@ mod subscription;
 enum Access {
     /// Everything.
     Full,
-    /// Ask and follow.
+    /// Ask and subscribe.
     ReadOnly,
 }
 
-/// Up to where a publisher wants to hear of its reading.
+/// The stage of its reading that a publisher waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
     /// It has its number, and waits to be ordered.
     #[default]
     Accepted,
-    /// It stands in the log.
+    /// It is in the log.
     Ordered,
-    /// It is stable: whatever leaves the group a quorum (mode `available`: a member that goes on)
-    /// keeps it.
+    /// It is stable: it survives any failure that leaves the group a quorum (mode `available`: a
+    /// member that continues).
     Safe,
 }
 
-/// Which request of which client.
+/// A request and its client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asker {
     client: usize,
@@ -76,49 +76,49 @@ pub struct Asker {
     id: String,
 }
 
-/// What is asked of the loop.
+/// A request to the loop.
 #[derive(Debug)]
 pub struct Ask {
-    /// By whom.
+    /// The client and its request.
     pub from: Asker,
-    /// What.
+    /// The content.
     pub what: What,
 }
 
-/// What the loop can be asked.
+/// The content of a request to the loop.
 #[derive(Debug)]
 pub enum What {
-    /// Where this peer stands.
+    /// The status of this peer.
     Status,
-    /// All that the loop knows of itself.
+    /// The loop's own survey.
     Survey,
-    /// Who is in the group, and how well each keeps up.
+    /// The members of the group, and how well each keeps up.
     Members,
-    /// What is known of a peer; of this one where none is named.
+    /// The facts about a peer; about this one if none is named.
     Why(Option<PeerId>),
     /// To publish a reading.
     Publish {
         /// Any bytes.
         payload: Payload,
-        /// When it is to be handed over, if that is said.
+        /// The guarantee of its delivery, if not the cluster's.
         guarantee: Option<Guarantee>,
-        /// Up to where its publisher wants to hear of it.
+        /// The stage that its publisher waits for.
         wait: Wait,
-        /// Its publisher's own name for it.
+        /// The publisher's own name for it.
         token: Option<String>,
     },
     /// To leave the group, and stop.
     Leave,
-    /// To come after all others when it is asked who leads; or, undone, as it is configured.
+    /// Lowest priority in elections; undone, the configured one.
     Demote {
         /// Whether to undo it.
         undo: bool,
     },
-    /// To tell more, or less.
+    /// Changes the log level.
     LogLevel(log::LevelFilter),
 }
 
-/// Why a request is not, or not yet, done.
+/// Why a request failed, or cannot be performed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// For programs; `SOCKET.md` lists them.
@@ -128,13 +128,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of that code.
+    /// A fault with that code.
     #[must_use]
     pub fn new(code: &'static str, say: impl Into<String>) -> Self {
         Self { code, say: say.into() }
     }
 
-    /// A request that cannot be understood. What it repeats of the request may be long.
+    /// An invalid request. The quoted part of the request may be long.
     fn bad(say: impl Into<String>) -> Self {
         let mut say = say.into();
         if say.len() > SAY_MAX {
@@ -145,31 +145,32 @@ impl Fault {
     }
 }
 
-/// What the loop tells the thread.
+/// A message from the loop to the thread.
 enum Word {
     Delivered(Vec<Delivery>, u64),
     /// JSON, and whether it is the last answer to that request.
     Ok(Asker, String, bool),
     Fault(Asker, Fault),
     Survey(Box<Survey>),
-    /// This peer stops; why. Everybody is told, and the sender is waited for.
+    /// This peer stops, for this reason. All clients are told, and the sender is told when that is
+    /// done.
     Farewell(String, SyncSender<()>),
 }
 
-/// What both ends share.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether the thread wants to be woken by the next delivery.
+    /// Whether the next delivery should wake the thread.
     wants_deliveries: AtomicBool,
-    /// Batches of deliveries that it has not taken yet.
+    /// Batches of deliveries not taken yet.
     waiting: AtomicU64,
     /// When the loop turned last, in microseconds of its clock.
     turned: AtomicU64,
-    /// Whether a page is open, which is to hear at once what happens.
+    /// Whether a page is open that shows events at once.
     has_pages: AtomicBool,
-    /// Whether something has happened that it does not know yet.
+    /// Whether an event happened that the thread does not know yet.
     is_stirred: AtomicBool,
-    /// Bytes of the clients' readings that the node has not taken yet.
+    /// Bytes of clients' readings that the node has not taken yet.
     payload_bytes: AtomicU64,
 }
 
@@ -181,8 +182,8 @@ pub struct Door {
     waker: Arc<Waker>,
     shared: Arc<Shared>,
     path: Option<String>,
-    /// Answers of this turn. They follow what it delivers: whoever hears that a reading is ordered,
-    /// and asks for all that there is, finds it there.
+    /// Answers of this turn. They follow the turn's deliveries: a client that hears that its
+    /// reading is ordered, and then asks for all records, finds the reading among them.
     answers: RefCell<Vec<Word>>,
 }
 
@@ -199,8 +200,8 @@ impl std::fmt::Debug for Word {
 }
 
 impl Door {
-    /// Listens, and starts the thread. A socket that cannot be had now is tried again, and is told.
-    ///
+    /// Listens, and starts the thread. A socket that is unavailable now is tried again, and the
+    /// problem is reported.
     /// # Errors
     /// Those of starting a thread.
     pub fn start(
@@ -233,7 +234,7 @@ impl Door {
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
     }
 
-    /// One that nobody gets to, and whose answers stay where they are.
+    /// A door without clients, whose answers are dropped.
     #[cfg(test)]
     fn deaf(waker: Arc<Waker>) -> Self {
         let (words, _) = channel();
@@ -241,25 +242,25 @@ impl Door {
         Self { words, asks, waker, shared: Arc::default(), path: None, answers: RefCell::default() }
     }
 
-    /// Where it listens; none where it could not at the start.
+    /// The path of the socket; none if it could not listen at the start.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
 
-    /// The next request; to publish or to change something only where the loop takes such.
+    /// The next request; publishing and changing requests only if the loop accepts them.
     #[must_use]
     pub fn ask(&self, takes_orders: bool) -> Option<Ask> {
         self.asks.next(takes_orders)
     }
 
-    /// Bytes of readings of clients that the node has not taken yet.
+    /// Bytes of clients' readings that the node has not taken yet.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         self.shared.payload_bytes.load(Ordering::Relaxed)
     }
 
-    /// Hands on what was delivered at that moment (in microseconds since 1970).
+    /// Passes on deliveries with their time (in microseconds since 1970).
     pub fn deliver(&self, deliveries: Vec<Delivery>, at: u64) {
         let waiting = self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let _thread_is_gone = self.words.send(Word::Delivered(deliveries, at));
@@ -268,7 +269,7 @@ impl Door {
         }
     }
 
-    /// Something has happened that people watch for.
+    /// An event happened that users watch for.
     pub fn stir(&self) {
         if self.shared.has_pages.load(Ordering::Acquire)
             && !self.shared.is_stirred.swap(true, Ordering::AcqRel)
@@ -277,24 +278,24 @@ impl Door {
         }
     }
 
-    /// Hands on all that the loop knows of itself. It follows nothing: whether the loop turns is to
-    /// be heard while the disk stores, too.
+    /// Passes on the loop's survey. It does not wait for the turn's deliveries: whether the loop
+    /// turns should be visible while the disk stores, too.
     pub fn survey(&self, survey: Survey) {
         let _thread_is_gone = self.words.send(Word::Survey(Box::new(survey)));
         let _thread_is_gone = self.waker.wake();
     }
 
-    /// Answers a request with JSON; `is_last` where nothing more will come of it.
+    /// Answers a request with JSON; `is_last` if no more answers follow.
     pub fn answer(&self, to: Asker, body: String, is_last: bool) {
         self.say(Word::Ok(to, body, is_last));
     }
 
-    /// Says that a request cannot be done.
+    /// Reports that a request failed.
     pub fn refuse(&self, to: Asker, fault: Fault) {
         self.say(Word::Fault(to, fault));
     }
 
-    /// Hands on the answers of a turn, when what it delivered was handed on.
+    /// Passes on the answers of a turn, after its deliveries.
     pub fn close_turn(&self) {
         self.shared.turned.store(clock::now().as_micros(), Ordering::Relaxed);
         let answers = self.answers.take();
@@ -307,8 +308,7 @@ impl Door {
         let _thread_is_gone = self.waker.wake();
     }
 
-    /// Tells all clients that this peer stops, and waits for them to hear it, for that long at
-    /// most.
+    /// Tells all clients that this peer stops, and waits until they know, at most for that long.
     pub fn farewell(&self, why: String, patience: Duration) {
         let (done, finished) = sync_channel(1);
         self.say(Word::Farewell(why, done));
@@ -321,7 +321,7 @@ impl Door {
     }
 }
 
-/// Batches of deliveries that may wait without the thread being woken.
+/// Batches of deliveries that may wait before the thread is woken.
 const WAITING_MAX: u64 = 256;
-/// Bytes of a sentence about a request that cannot be understood.
+/// Bytes of a message about an invalid request.
 const SAY_MAX: usize = 400;

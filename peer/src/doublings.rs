@@ -1,12 +1,12 @@
-//! What happens again and again is told at the 1st, 2nd, 4th, 8th … time, with its count, so that
-//! it is neither hidden nor fills a log; also if it is over for a moment in between.
+//! A recurring event is reported at the 1st, 2nd, 4th, 8th … time, with its count, so that it is
+//! neither hidden nor fills a log; also if it pauses in between.
 
-/// Counts occurrences of one thing.
+/// Counts the occurrences of one event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Doublings(u64);
 
 impl Doublings {
-    /// It has happened once more. How often, if that is worth telling.
+    /// Counts one more; returns the count if it should be reported.
     pub fn count(&mut self) -> Option<u64> {
         self.0 = self.0.saturating_add(1);
         self.0.is_power_of_two().then_some(self.0)

@@ -1,11 +1,11 @@
-//! The event file: one JSON object a line, appended.
+//! The event file: one JSON object per line, appended.
 //!
-//! A thread writes it, so that an output that takes nothing holds up nobody; [`crate::gate`] sees
-//! to it that an event is in a regular file before the message that it speaks of has left. What is
-//! dropped is missing in the numbers of the events, and is an event of its own once there is room
-//! again.
+//! A thread writes it, so that a blocked output delays nothing else; [`crate::gate`] ensures that
+//! an event is in a regular file before the corresponding message leaves. Dropped events are
+//! missing in the numbers of the events, and are reported by an event of their own once there is
+//! room again.
 //!
-//! The log gets its line before the event file gets the event. Where both are regular files, the
+//! The log gets its line before the event file gets the event. If both are regular files, the
 //! event's thread waits for the log's thread, so that a program that reads an event and kills this
 //! process finds the line in the log.
 
@@ -60,7 +60,7 @@ impl EventFile {
         self.outlet.put(&self.line)
     }
 
-    /// How many events were dropped and not told yet, once there is room to tell it.
+    /// How many events were dropped and not reported yet, once there is room to report it.
     pub fn take_lost(&self) -> Option<u64> {
         self.outlet.take_lost()
     }
@@ -77,7 +77,7 @@ impl EventFile {
         self.is_regular
     }
 
-    /// What writes it.
+    /// The outlet that writes it.
     #[must_use]
     pub fn outlet(&self) -> &Outlet {
         &self.outlet
@@ -88,9 +88,9 @@ impl EventFile {
 struct EventDrain {
     path: PathBuf,
     file: File,
-    /// The log, where that is waited for.
+    /// The log, if it is waited for.
     log: Option<Outlet>,
-    /// Whether the log was waited for in vain; it is not waited for again before it has caught up.
+    /// Whether a wait for the log failed; no further wait happens before the log has caught up.
     is_behind: bool,
 }
 
@@ -117,7 +117,7 @@ impl Drain for EventDrain {
     }
 
     fn is_torn(&mut self) -> bool {
-        // A predecessor that was killed may have left half a line.
+        // A killed predecessor may have left an incomplete line.
         self.file.metadata().is_ok_and(|metadata| metadata.is_file()) && ends_torn(&self.path)
     }
 
@@ -133,7 +133,7 @@ impl Drain for EventDrain {
 /// How long an event waits for the log.
 const LOG_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Whether a file ends in the middle of a line; one that cannot be read is taken for whole.
+/// Whether a file ends inside a line; an unreadable file counts as whole.
 #[must_use]
 pub fn ends_torn(path: &Path) -> bool {
     let last = || -> io::Result<u8> {
@@ -146,7 +146,7 @@ pub fn ends_torn(path: &Path) -> bool {
     last().is_ok_and(|byte| byte != b'\n')
 }
 
-/// Minutes of a busy peer with every reading told.
+/// Room for minutes of a busy peer that reports every reading.
 const MANNER: Manner = Manner { bytes_max: 32 << 20, lines_max: 1 << 17, loss: Loss::Ask };
 
 #[cfg(test)]

@@ -1,26 +1,25 @@
-//! Why a command ends with something else than success: an exit code that scripts can act on, and a
-//! sentence.
+//! Why a command fails: an exit code that scripts can act on, and a sentence.
 
 use std::fmt;
 
-/// An orderly end.
+/// Success.
 pub const OK: u8 = 0;
 /// The group refused this peer.
 pub const REFUSED: u8 = 1;
-/// The command line cannot be understood.
+/// The command line is wrong.
 pub const USAGE: u8 = 64;
-/// A file cannot be understood.
+/// A file is wrong.
 pub const BAD_FILE: u8 = 65;
 /// A port is taken, or there is no such peer.
 pub const UNAVAILABLE: u8 = 69;
-/// A mistake of ours.
+/// A bug.
 pub const BUG: u8 = 70;
-/// Not at present: the same may be done in a while.
+/// Not at present: the same command may succeed later.
 pub const NOT_NOW: u8 = 75;
 /// The answer could not be written.
 pub const UNSAID: u8 = stdio::UNSAID;
 
-/// An exit code, and what to tell the user.
+/// An exit code, and a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// One of the codes of this module.
@@ -39,7 +38,7 @@ impl Failure {
 
 impl From<stdio::Unsaid> for Failure {
     fn from(unsaid: stdio::Unsaid) -> Self {
-        // Whoever has closed the pipe does not want to hear of it.
+        // A reader that has closed the pipe needs no error.
         let text = if unsaid.is_closed() { String::new() } else { unsaid.to_string() };
         Self::new(UNSAID, text)
     }

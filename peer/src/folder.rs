@@ -1,9 +1,9 @@
-//! A data folder, held open: it is judged by what was opened, and every file in it is reached
-//! through the open folder.
+//! A data folder, held open: the checks apply to the opened folder, and every file in it is reached
+//! through it.
 //!
-//! A path can be led elsewhere between two system calls, an open folder cannot. Nothing here
-//! follows a symbolic link in the last place of a path, empties a file by opening it, or writes
-//! into a file of another user.
+//! A path can be redirected between two system calls, an open folder cannot. Nothing here follows a
+//! symbolic link in the last component of a path, truncates a file by opening it, or writes into a
+//! file of another user.
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read as _};
@@ -14,8 +14,7 @@ use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-// Sizes, times and numbers of files have 64 bits there on every machine; those of the C library do
-// not.
+// Sizes, times and inodes have 64 bits there on every machine; those of the C library do not.
 use rustix::fs::{AtFlags, Stat, lstat, statat};
 use rustix::io::Errno;
 
@@ -29,7 +28,7 @@ pub struct Folder {
     identity: Identity,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -42,24 +41,24 @@ pub enum NoFolder {
     /// It must not be used; the text says why, and what to do.
     #[error("{0}")]
     Unfit(String),
-    /// The operating system does not allow it.
+    /// The operating system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What stands at the path of an open folder by now.
+/// The file at the path of an open folder now.
 #[derive(Debug)]
 pub enum Presence {
     /// The folder that is open.
     Same,
     /// Nothing, or something else.
     Changed,
-    /// Nobody knows: the path cannot be looked at.
+    /// Unknown: the path cannot be examined.
     Unknown,
 }
 
 impl Folder {
-    /// Opens a folder, which is made if need be: for its user alone.
+    /// Opens a folder, creating it if necessary, for its user alone.
     ///
     /// # Errors
     /// [`NoFolder`].
@@ -73,7 +72,7 @@ impl Folder {
         }
     }
 
-    /// Opens a folder that is there.
+    /// Opens an existing folder.
     ///
     /// # Errors
     /// [`NoFolder`].
@@ -109,8 +108,8 @@ impl Folder {
         }
     }
 
-    /// What a name in it stands for; a symbolic link is not followed. None if nothing has that
-    /// name.
+    /// The file behind a name in it, without following a symbolic link; none if the name does not
+    /// exist.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -122,7 +121,7 @@ impl Folder {
         }
     }
 
-    /// Whether a name in it stands for that very file.
+    /// Whether a name in it denotes that very file.
     #[must_use]
     pub fn has(&self, name: &str, identity: Identity) -> Presence {
         match self.stat(name) {
@@ -132,7 +131,7 @@ impl Folder {
         }
     }
 
-    /// What a file holds, up to this many bytes and one more.
+    /// The content of a file, up to this many bytes and one more.
     ///
     /// # Errors
     /// Those of the operating system; and if it is no regular file of this user.
@@ -143,7 +142,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Opens a file to read it and to append to it; it is made if need be, for its user alone.
+    /// Opens a file for reading and appending, creating it if necessary, for its user alone.
     ///
     /// # Errors
     /// Those of the operating system; and if it is no regular file of this user.
@@ -151,7 +150,7 @@ impl Folder {
         self.open_file(name, OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT)
     }
 
-    /// Makes a file to write to, in place of one that may have been left behind.
+    /// Creates a file, replacing one that was left behind.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -162,7 +161,7 @@ impl Folder {
         self.open_file(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)
     }
 
-    /// Gives a file another name; what had that name is gone.
+    /// Renames a file, replacing an existing one.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -178,10 +177,10 @@ impl Folder {
         Ok(unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Makes names survive a crash of the machine.
+    /// Makes the entries of the folder survive a crash of the machine.
     ///
     /// # Errors
-    /// Those of the operating system; a file system that cannot sync folders is none.
+    /// Those of the operating system; a file system that cannot sync folders is no error.
     pub fn sync(&self) -> io::Result<()> {
         match disk::sync_all(&self.handle) {
             Err(error)
@@ -198,7 +197,7 @@ impl Folder {
 
     fn open_file(&self, name: &str, flags: OFlag) -> io::Result<File> {
         if let Some(stat) = self.stat(name)? {
-            // Before it is opened: to open some devices is to do something.
+            // Checked before it is opened: opening some devices has an effect.
             check_file(kind(stat.st_mode), stat.st_uid)?;
         }
         let flags = flags
@@ -215,7 +214,7 @@ impl Folder {
 }
 
 impl Identity {
-    /// That of an open file.
+    /// The identity of an open file.
     #[must_use]
     pub fn of(meta: &Metadata) -> Self {
         Self { device: meta.dev(), inode: meta.ino() }
@@ -226,7 +225,7 @@ impl Identity {
     }
 }
 
-/// What stands in a file's place, if it is no regular file.
+/// The kind of a file that is not regular.
 #[must_use]
 pub fn other_kind(stat: &Stat) -> Option<&'static str> {
     other(kind(stat.st_mode))
@@ -276,8 +275,8 @@ fn judge(path: &Path, meta: &Metadata) -> Result<(), NoFolder> {
         );
         return Err(NoFolder::Unfit(text));
     }
-    // With the sticky bit others can add files, which are not opened, and neither rename nor remove
-    // this peer's own.
+    // With the sticky bit other users can add files, which are not opened, and cannot rename or
+    // remove this peer's own.
     if meta.mode() & WRITABLE_BY_OTHERS != 0 && meta.mode() & STICKY == 0 {
         let text = format!(
             "others can write into it (mode {:04o}); `chmod go-w {shown}`, or give a folder below \
@@ -293,7 +292,7 @@ fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == geteuid().as_raw()
 }
 
-/// Without a slash at its end, which would have a symbolic link followed.
+/// Without a trailing slash, which would follow a symbolic link.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }

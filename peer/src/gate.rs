@@ -1,13 +1,13 @@
-//! Evidence first: before anything leaves this process, the events and inputs that it rests on are
+//! Evidence first: before anything leaves this process, the corresponding events and inputs are
 //! written.
 //!
-//! Whoever judges a run reads what a killed process has left behind. What it had said to others, or
-//! kept in its data folder, must be found there, too. So the loop waits, before it writes to a
-//! socket or hands readings to the sinks, until the threads of these outputs have written
-//! everything. That is microseconds as a rule, and never longer than [`PATIENCE`]: the loop waits
-//! for an output that is slower once, says so, and not again before that output has caught up. Only
-//! regular files are waited for. A pipe or a terminal is as fast as its reader, and holds no
-//! evidence.
+//! The judge of a run reads the files of a killed process. Whatever the process had sent to others,
+//! or stored in its data folder, must be found there, too. So before the loop writes to a socket or
+//! passes readings to the sinks, it waits until the threads of these outputs have written
+//! everything. That takes microseconds as a rule, and never longer than [`PATIENCE`]: the loop
+//! waits once for a slower output, reports it, and does not wait again before that output has
+//! caught up. Only regular files are waited for. A pipe or a terminal is as fast as its reader, and
+//! holds no evidence.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use stdio::outlet::Taken;
 
 use crate::doublings::Doublings;
 
-/// What has to be written first. Clones share it.
+/// The outputs that have to be written first. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     outputs: Rc<RefCell<Vec<Output>>>,
@@ -32,12 +32,12 @@ struct Output {
 }
 
 impl Gate {
-    /// This output is waited for, too.
+    /// Also waits for this output.
     pub fn add(&self, name: String, outlet: Outlet) {
         self.outputs.borrow_mut().push(Output { name, outlet, late: Doublings::default() });
     }
 
-    /// Waits until everything is written, for a moment at most.
+    /// Waits until everything is written, for a short time at most.
     pub fn pass(&self) {
         for output in self.outputs.borrow_mut().iter_mut() {
             if output.outlet.catch_up(PATIENCE) == Taken::TooSlow
@@ -55,5 +55,5 @@ impl Gate {
     }
 }
 
-/// How long a single wait may take; far less than any deadline of the protocol.
+/// The longest single wait; far shorter than any deadline of the protocol.
 const PATIENCE: Duration = Duration::from_millis(100);

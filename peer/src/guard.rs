@@ -43,7 +43,7 @@ pub struct Request {
     command: Vec<std::ffi::OsString>,
 }
 
-/// Runs the command until it or the peer ends, and leaves nothing of it behind.
+/// Runs the command until it or the peer ends, and leaves no process of it behind.
 ///
 /// # Errors
 /// [`Failure`] if the guard itself cannot work; then nothing is started.
@@ -53,7 +53,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
 
 fn guard(request: &Request) -> io::Result<()> {
     close_what_was_inherited()?;
-    // A kill of everything that is called `peer` leaves the one that tidies up.
+    // Killing every process named `peer` spares the guard, which cleans up.
     set_name(c"sensor-guard")?;
     set_child_subreaper(true)?;
     let mut poll = Poll::new()?;
@@ -69,7 +69,7 @@ fn guard(request: &Request) -> io::Result<()> {
         Err(error) => return say(&mut lifeline, &format!("failed {}: {error}", program.display())),
     };
     let ended = watch(child, &mut poll, &mut signals, &mut lifeline);
-    // Said first: what follows may take this process along.
+    // Sent first: the next step may kill this process.
     let said = match &ended {
         Ok(Some(WaitStatus::Exited(_, code))) => say(&mut lifeline, &format!("exit {code}")),
         Ok(Some(WaitStatus::Signaled(_, signal, _))) => {
@@ -81,7 +81,7 @@ fn guard(request: &Request) -> io::Result<()> {
     ended.and(said)
 }
 
-/// Waits until the command has ended, and how, or until the peer lets go of it.
+/// Waits until the command has ended and returns how, or until the peer closes the connection.
 fn watch(
     child: Pid,
     poll: &mut Poll,
@@ -102,7 +102,7 @@ fn watch(
     }
 }
 
-/// Whatever the peer itself was given without knowing of it is not the command's.
+/// Inherited descriptors that the peer itself does not know must not reach the command.
 fn close_what_was_inherited() -> io::Result<()> {
     let mut open = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -127,14 +127,14 @@ fn is_held(lifeline: &mut UnixStream) -> bool {
 }
 
 fn say(lifeline: &mut UnixStream, words: &str) -> io::Result<()> {
-    // Few words fit into a socket that is empty; a peer that is gone needs none.
+    // An empty socket has room for a few words; a peer that is gone needs none.
     match lifeline.write_all(format!("{words}\n").as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-/// Reaps whoever has ended, up to the command; how that one ended.
+/// Reaps ended children, up to the command; returns how it ended.
 fn reap_up_to(child: Pid) -> Option<WaitStatus> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -146,8 +146,8 @@ fn reap_up_to(child: Pid) -> Option<WaitStatus> {
     }
 }
 
-/// Kills everything that descends from the command: each that dies leaves its children to this
-/// process.
+/// Kills every descendant of the command: the children of a dead process become children of this
+/// one.
 fn kill_all() {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -161,8 +161,8 @@ fn kill_all() {
                 thread::sleep(PAUSE);
             }
             Ok(WaitStatus::StillAlive) => {
-                // They multiply faster than they are found, or wait for a disk that does not
-                // answer. The group, and this process in it, goes at one stroke.
+                // They multiply faster than they are found, or wait for a dead disk. The whole
+                // group, this process included, is killed at once.
                 let _itself = killpg(getpgrp(), Signal::SIGKILL);
                 return;
             }
@@ -171,14 +171,14 @@ fn kill_all() {
     }
 }
 
-/// The processes whose parent is this one.
+/// The children of this process.
 fn children() -> Vec<Pid> {
     let own = std::process::id().to_string();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let number =
         |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
     let is_ours = |pid: &i32| {
-        // The name in parentheses may have any characters in it; what follows has none of them.
+        // The name in parentheses may contain any character; the rest does not.
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
             stat.rsplit(')')
                 .next()
@@ -190,6 +190,6 @@ fn children() -> Vec<Pid> {
 
 const SIGNALS: Token = Token(0);
 const LIFELINE: Token = Token(1);
-/// How long what was killed may take to end.
+/// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);

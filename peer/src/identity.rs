@@ -1,4 +1,4 @@
-//! Who this process is: to the machine it runs on, and to the group.
+//! The identity of this process: for its machine, and for the group.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -7,8 +7,7 @@ use protocol::note::Note;
 
 use crate::clock;
 
-/// The first event of a life: enough to find the process again, and to know that it is the same
-/// one.
+/// The first event of a life: enough to find the process again, and to recognise it.
 pub(crate) fn start_note(me: &Contact, status: Option<&str>, omits_readings: bool) -> Note {
     let pid = std::process::id();
     Note::Start {
@@ -25,14 +24,14 @@ pub(crate) fn start_note(me: &Contact, status: Option<&str>, omits_readings: boo
 }
 
 /// The process's start time in clock ticks since boot: field 22 of its `stat`, counted after the
-/// name, which may hold anything.
+/// name, which may contain any character.
 fn process_start() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let after_name = &stat[stat.rfind(')')? + 1..];
     after_name.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
-/// Where standard output goes, if that is a regular file.
+/// The path of standard output, if that is a regular file.
 fn log_path() -> Option<String> {
     let path = std::fs::read_link("/proc/self/fd/1").ok()?;
     path.metadata().is_ok_and(|meta| meta.is_file()).then(|| path.display().to_string())
@@ -48,9 +47,9 @@ pub(crate) fn generated_id(birth: u64) -> PeerId {
         .expect("made of allowed characters, and short")
 }
 
-/// A number that no other process draws; not for secrets.
+/// A random number, distinct for each process; not for secrets.
 pub(crate) fn random() -> u64 {
-    // The standard library's hash keys come from the operating system's own source.
+    // The standard library's hash keys come from the operating system's random source.
     RandomState::new().hash_one((std::process::id(), clock::now().as_micros()))
 }
 

@@ -1,13 +1,13 @@
-//! What a peer keeps in its data folder from one life to the next: which life it is, larger at each
-//! start than at the one before; whether it has been in a group of mode `primary`; and its name.
+//! The memory of a peer in its data folder: its incarnation, larger at each start than at the one
+//! before; whether it has been in a group of mode `primary`; and its name.
 //!
-//! The clock alone nearly does it; the stored number covers a clock that was set back. The file
-//! `lock` is locked for as long as the peer lives, so that no two of them write into one folder.
-//! Whatever is stored is written beside, synced and renamed, so that a crash leaves the old or the
-//! new; and what cannot be read is an error, never the same as nothing.
+//! The clock alone nearly suffices; the stored number covers a clock that was set back. The file
+//! `lock` is locked for as long as the peer lives, so that no two peers write into one folder.
+//! Every file is written beside, synced and renamed, so that a crash leaves the old or the new one;
+//! and an unreadable memory is an error, never the same as none.
 //!
-//! The folder may be moved or removed while the peer runs. [`Store::look`] notices that, and goes
-//! on at the path.
+//! The folder may be moved or removed while the peer runs. [`Store::look`] notices that, and
+//! continues at the path.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
@@ -25,33 +25,33 @@ use crate::folder::{Folder, Identity, NoFolder, Presence, other_kind};
 
 mod memory;
 
-/// Where the memory is kept; no other peer can open it meanwhile.
+/// The store of the memory; no other peer can open it meanwhile.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     held: Option<Held>,
-    /// What is to be in the file.
+    /// The wanted content of the file.
     memory: Option<Memory>,
-    /// Why the folder could not be used when it was last looked at.
+    /// Why the folder was unusable at the last look.
     trouble: Option<String>,
-    /// How often the memory was changed by others.
+    /// How often others changed the memory.
     changed: u64,
-    /// How often the folder was not there any more.
+    /// How often the folder was gone.
     moved: u64,
 }
 
-/// The folder, while it is ours.
+/// The folder, while this process holds its lock.
 #[derive(Debug)]
 struct Held {
     folder: Arc<Folder>,
-    /// Locked until it is closed, which the kernel does for a process that is killed, too.
+    /// Locked until it is closed; the kernel also closes it for a killed process.
     lock: File,
     lock_identity: Identity,
     /// The memory as this process has left it.
     stamp: Option<Stamp>,
 }
 
-/// Enough to see that a file is as it was left.
+/// Enough to recognise an unchanged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -64,14 +64,14 @@ struct Stamp {
 #[derive(Clone, Debug)]
 pub struct Shared(Arc<Mutex<Store>>);
 
-/// What was found in the memory's place.
+/// The result of loading the memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A memory.
     Memory(Memory),
     /// Nothing.
     Nothing {
-        /// What there is although the folder should be new; none if it is.
+        /// Traces of an earlier use of the folder; none if it is new.
         used: Option<String>,
     },
 }
@@ -93,19 +93,19 @@ pub enum NoStore {
     Unwritable(#[from] io::Error),
 }
 
-/// Why a memory that is there cannot be used.
+/// Why an existing memory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It holds no memory.
+    /// The file holds no memory.
     #[error(transparent)]
     Bad(#[from] Bad),
-    /// It cannot be read, or something else is in its place.
+    /// It cannot be read, or is no regular file.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Store {
-    /// In this folder, which is made if need be.
+    /// Opens a store in this folder, creating it if necessary.
     ///
     /// # Errors
     /// [`NoStore`].
@@ -114,7 +114,7 @@ impl Store {
         Ok(Self { held: Some(held), ..Self::without(path) })
     }
 
-    /// One that has no folder yet; each look tries again.
+    /// A store without a folder; each look tries again.
     #[must_use]
     pub fn without(path: &Path) -> Self {
         Self {
@@ -127,13 +127,13 @@ impl Store {
         }
     }
 
-    /// Where the memory is.
+    /// The path of the memory.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.path.join(MEMORY)
     }
 
-    /// What was stored.
+    /// The stored memory.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -147,7 +147,7 @@ impl Store {
         }
     }
 
-    /// Gives a memory that cannot be read another name, under which it is kept; that name.
+    /// Renames an unreadable memory and keeps it; returns the new name.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -156,11 +156,10 @@ impl Store {
         held.put_aside().map(|name| self.path.join(name))
     }
 
-    /// Stores it, so that it survives a crash of the machine, at the path where the folder is to
-    /// be.
+    /// Stores a memory so that it survives a crash of the machine, at the path of the folder.
     ///
     /// # Errors
-    /// Those of the operating system; the old memory stands then, and each look tries again.
+    /// Those of the operating system; then the old memory stays, and each look tries again.
     pub fn save(&mut self, memory: Memory) -> io::Result<()> {
         let highest = self
             .memory
@@ -174,8 +173,7 @@ impl Store {
         }
     }
 
-    /// Whether something that this store has made is not where it was: perhaps somebody removes the
-    /// whole folder at the moment.
+    /// Whether a file of this store is missing: perhaps the whole folder is being removed.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
         self.held.as_ref().is_some_and(|held| {
@@ -184,11 +182,11 @@ impl Store {
         })
     }
 
-    /// Makes sure that the folder is where it was, is locked, and holds the memory; takes it anew
-    /// if it was moved or removed. Tells what is different.
+    /// Checks that the folder is at its path, is locked, and holds the memory; takes it anew if it
+    /// was moved or removed. Reports differences.
     ///
     /// # Errors
-    /// There is no folder to be had.
+    /// There is no usable folder.
     pub fn look(&mut self) -> io::Result<Arc<Folder>> {
         let looked = self.hold();
         if let Err(error) = &looked {
@@ -206,7 +204,7 @@ impl Store {
         looked
     }
 
-    /// The folder at the path, ours.
+    /// The folder at the path, locked.
     fn hold(&mut self) -> io::Result<Arc<Folder>> {
         if let Some(held) = self.held.as_ref().filter(|held| held.is_in_place()) {
             return Ok(Arc::clone(&held.folder));
@@ -243,7 +241,7 @@ impl Store {
         Ok(folder)
     }
 
-    /// Takes what is at the path by now, and says what it lacks.
+    /// Takes the folder at the path now, and returns what it lacks.
     fn take_anew(&mut self) -> Result<(Held, Vec<&'static str>), NoStore> {
         let missing = |folder: &Folder| {
             EXPECTED.into_iter().filter(|name| matches!(folder.stat(name), Ok(None))).collect()
@@ -265,7 +263,7 @@ impl Store {
                 }
                 self.memory = Some(united(ours, &theirs));
             }
-            // It is written when the folder is ours.
+            // It is written once the folder is locked.
             Ok(Found::Nothing { .. }) => {}
             Err(why) => log::warn!(
                 "The memory {} there cannot be used: {why}. It is put aside.",
@@ -275,7 +273,7 @@ impl Store {
         Ok((held, missing))
     }
 
-    /// Writes the memory again where somebody has removed or changed it.
+    /// Writes the memory again if it was removed or changed.
     fn mend_memory(&mut self) {
         let (Some(held), Some(memory)) = (&mut self.held, &self.memory) else { return };
         let now = held.folder.stat(MEMORY).map(|stat| stat.as_ref().map(Stamp::of_stat));
@@ -289,7 +287,7 @@ impl Store {
         self.changed += 1;
         let (path, changed, was_stored) =
             (self.path.join(MEMORY), self.changed, held.stamp.is_some());
-        // A directory in its place, for instance, has to go first.
+        // A directory in its place, for instance, has to be removed first.
         let done = if matches!(now, Ok(Some(_))) { held.put_aside().map(|_| ()) } else { Ok(()) }
             .and_then(|()| held.save(memory));
         let path = path.display();
@@ -311,7 +309,7 @@ impl Store {
         }
     }
 
-    /// For a store that two threads use.
+    /// A store shared by two threads.
     #[must_use]
     pub fn share(self) -> Shared {
         Shared(Arc::new(Mutex::new(self)))
@@ -319,9 +317,9 @@ impl Store {
 }
 
 impl Shared {
-    /// The store, while nobody else uses it.
+    /// The store, exclusively.
     pub fn lock(&self) -> MutexGuard<'_, Store> {
-        // A thread that panicked has left it as it was between two system calls, as a crash would.
+        // A panicked thread has left it between two system calls, as a crash would.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -344,8 +342,8 @@ impl Held {
         Ok(Self { folder: Arc::new(folder), lock, lock_identity, stamp: None })
     }
 
-    /// Whether the path leads to this folder, and its name `lock` to the file that is locked. What
-    /// cannot be looked at at the moment has not moved.
+    /// Whether the path leads to this folder, and its name `lock` to the locked file. If they
+    /// cannot be examined now, they count as unmoved.
     fn is_in_place(&self) -> bool {
         !matches!(self.folder.presence(), Presence::Changed)
             && !matches!(self.folder.has(LOCK, self.lock_identity), Presence::Changed)
@@ -366,11 +364,11 @@ impl Held {
         Ok(())
     }
 
-    /// A line in the lock says that there is a memory: should it vanish, its place does not look
-    /// like that of a first start.
+    /// A line in the lock says that there is a memory: if the memory disappears, the folder does
+    /// not look like that of a first start.
     fn leave_witness(&mut self) {
         if self.lock.metadata().is_ok_and(|meta| meta.len() == 0) {
-            // Where there is no room for it, what else the folder holds has to do.
+            // Without room for the line, the other files of the folder have to serve as traces.
             let _no_room = self.lock.write_all(WITNESS).and_then(|()| disk::sync_all(&self.lock));
         }
     }
@@ -423,7 +421,7 @@ fn load(folder: &Folder, lock: Option<&File>) -> Result<Found, Unreadable> {
     }
 }
 
-/// What tells that a folder without a memory has been used. A first start leaves `lock` empty until
+/// Traces of an earlier use of a folder without a memory. A first start leaves `lock` empty until
 /// it has stored one.
 fn used(folder: &Folder, lock: Option<&File>) -> io::Result<Option<String>> {
     for name in LEFT_BY_LIVES {
@@ -435,7 +433,7 @@ fn used(folder: &Folder, lock: Option<&File>) -> io::Result<Option<String>> {
     Ok(witness.then(|| format!("`{LOCK}` says that there was one")))
 }
 
-/// What two memories of one peer know together.
+/// The union of two memories of one peer.
 fn united(ours: &Memory, theirs: &Memory) -> Memory {
     let past = if ours.past == Past::Fresh && theirs.past == Past::Veteran {
         Past::Veteran
@@ -445,8 +443,8 @@ fn united(ours: &Memory, theirs: &Memory) -> Memory {
     Memory { incarnation: ours.incarnation.max(theirs.incarnation), past, name: ours.name.clone() }
 }
 
-/// The incarnation of a process that starts now: above the stored one, and not below the
-/// milliseconds since 1970.
+/// The incarnation of a new process: above the stored one, and not below the milliseconds since
+/// 1970.
 #[must_use]
 pub fn choose(stored: Option<Incarnation>, utc_ms: u64) -> Incarnation {
     Incarnation(stored.map_or(0, |Incarnation(number)| number.saturating_add(1)).max(utc_ms))
@@ -457,9 +455,9 @@ const BESIDE: &str = "incarnation.new";
 const ASIDE: &str = "incarnation.unreadable";
 pub(crate) const LOCK: &str = "lock";
 const WITNESS: &[u8] = b"The memory of this folder's peer is in the file `incarnation`.\n";
-/// What a folder in use has, in the order in which it is told.
+/// The files of a folder in use, in the order of reports.
 const EXPECTED: [&str; 3] = ["lock", "incarnation", "ordered.jsonl"];
-/// What no first start leaves.
+/// Files that a first start never leaves.
 const LEFT_BY_LIVES: [&str; 4] = ["ordered.jsonl", "ordered.jsonl.1", "contacts", ASIDE];
 const ASIDE_MAX: u32 = 64;
 

@@ -1,14 +1,14 @@
-//! Recordings: everything that was put into a peer's node, so that the peer of a finished run can
-//! be gone through again, step by step (`peer replay`).
+//! Recordings: all inputs of a peer's node, so that a finished run can be replayed step by step
+//! (`peer replay`).
 //!
-//! The node is a value: the same inputs at the same moments give the same outputs. So what it was
-//! made of and what it was given is all there is to keep. A recording is a sequence of records,
-//! `u32 length | entry`, in postcard: a *life* (what the node was made of, as JSON, so that
-//! `strings` shows it), then each input with its moment, messages as the wire has them; and the few
-//! notes that the shell told by itself. A process that comes back adds a life to the same file.
+//! The node is a value: the same inputs at the same times give the same outputs. So its creation
+//! and its inputs are all there is to keep. A recording is a sequence of records, `u32 length |
+//! entry`, in postcard: a *life* (the node's parameters, as JSON, so that `strings` shows it), then
+//! each input with its time, messages in the form of the wire; and the few notes of the shell
+//! itself. A restarted process adds a life to the same file.
 //!
-//! A torn record at the end is what a killed process leaves, and no mistake. The file grows for as
-//! long as the peer runs: it is for tests and for hunting a defect, not for every day.
+//! A torn record at the end is normal after a kill. The file grows for as long as the peer runs: it
+//! is for tests and for the search for a defect, not for everyday use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,31 +33,31 @@ pub use self::recorder::Recorder;
 mod reader;
 mod recorder;
 
-/// What stands in a recording.
+/// An entry of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A process starts here.
     Life(Box<Life>),
-    /// The shell told this by itself, between two inputs.
+    /// A note of the shell itself, between two inputs.
     Told {
         /// When.
         at: Time,
-        /// What.
+        /// The note.
         note: Box<Note>,
     },
-    /// The node was given something.
+    /// An input of the node.
     Given {
         /// When.
         at: Time,
-        /// How many outputs this node had put out before, in all: where a replay has another
-        /// number, it went another way.
+        /// How many outputs this node had produced before, in total: if a replay has another
+        /// number, it has diverged.
         outputs: u64,
-        /// What.
+        /// The input.
         input: Input,
     },
 }
 
-/// What a node was made of, and how its notes were told.
+/// The parameters of a node, and the settings of its notes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     /// The version of this format.
@@ -70,19 +70,19 @@ pub struct Life {
     pub me: Contact,
     /// The knobs of the protocol.
     pub knobs: Knobs,
-    /// What the node's draws came from.
+    /// The seed of the node's draws.
     pub seed: u64,
-    /// The moment at which the node was made.
+    /// When the node was created.
     pub now: Time,
     /// The same moment in microseconds since 1970 (UTC).
     pub utc: u64,
-    /// Whether every single reading was told.
+    /// Whether every single reading was reported.
     pub readings: bool,
     /// Whether the incarnation was stored.
     pub stores: bool,
-    /// Whether the peer knew of an earlier life that was in a view.
+    /// Whether the peer knew of an earlier life in a view.
     pub veteran: bool,
-    /// How much the human log told.
+    /// The level of the human log.
     pub log_level: LevelFilter,
     /// How many bytes of a torn record were cut off in front of this life.
     pub torn: u64,
@@ -102,13 +102,13 @@ impl Life {
     }
 }
 
-/// A file that is no recording, or one that cannot be read on.
+/// A file that is no recording, or one that cannot be read further.
 #[derive(Debug, Error)]
 #[error("{path}, byte {offset}: {what}", path = path.display())]
 pub struct BadInputs {
     /// The file.
     pub path: PathBuf,
-    /// Where the record begins that cannot be read.
+    /// The offset of the unreadable record.
     pub offset: u64,
     /// What is wrong with it.
     pub what: BadRecord,
@@ -123,12 +123,12 @@ pub enum BadRecord {
     /// Not the first record of a recording.
     #[error("no recording starts here: is it a file that `peer run --inputs` wrote?")]
     NoRecording,
-    /// A length that no record has.
+    /// An impossible length.
     #[error(
         "a record of {0} bytes; a record has 1 to {RECORD_MAX}: the file is damaged from here on"
     )]
     Length(u64),
-    /// Bytes that are no entry.
+    /// The bytes are no entry.
     #[error("the record cannot be read ({0}): the file is damaged from here on")]
     Entry(#[from] postcard::Error),
     /// A life that this build cannot read.
@@ -137,10 +137,10 @@ pub enum BadRecord {
     Life {
         /// The build named in it.
         build: String,
-        /// The reader's words.
+        /// The parser's error.
         why: String,
     },
-    /// A note that this build does not know.
+    /// An unknown note.
     #[error("a note cannot be read ({0}): was it recorded by another build?")]
     Note(serde_json::Error),
     /// A message that this build cannot read.
@@ -148,13 +148,13 @@ pub enum BadRecord {
     Message(#[from] WireError),
 }
 
-/// How a recording is gone through again.
+/// The command that replays a recording.
 #[must_use]
 pub fn replay_command(path: &Path) -> String {
     format!("peer replay {} --trace", path.display())
 }
 
-/// An entry as it is written.
+/// An entry in its written form.
 #[derive(Deserialize, Serialize)]
 enum Written {
     Life { json: String },
@@ -162,10 +162,10 @@ enum Written {
     Given { at: Time, outputs: u64, input: Given },
 }
 
-/// An input as it is written; messages as frames.
+/// An input in its written form; messages as frames.
 #[derive(Deserialize, Serialize)]
 enum Given {
-    /// Frames with their lengths in front, as the link carried them.
+    /// Frames with their lengths, as the link carried them.
     Received {
         link: u64,
         frames: Bytes,
@@ -297,7 +297,7 @@ impl Given {
     }
 }
 
-/// The messages of frames that stand one behind the other.
+/// The messages in a sequence of frames.
 fn messages(mut frames: Bytes) -> Result<Vec<Message>, BadRecord> {
     let mut messages = Vec::new();
     while !frames.is_empty() {
@@ -366,7 +366,7 @@ fn json(value: &impl Serialize) -> String {
 
 /// The version of this format.
 pub const FORMAT: u32 = 3;
-/// The largest record: what one read of a link can bring at most is one frame and a little more.
+/// The largest record: one read of a link brings at most one frame and a little more.
 const RECORD_MAX: u64 = 2 * FRAME_MAX as u64;
 /// The length in front of a record, in bytes.
 const PREFIX: usize = 4;

@@ -1,9 +1,8 @@
-//! The human log: one line a record, on standard output, like
-//! `2026-11-23T08:15:02.345678Z INFO Peer …`.
+//! The human log: one line per record, on standard output, like `2026-11-23T08:15:02.345678Z INFO
+//! Peer …`.
 //!
-//! Times are UTC with microseconds, so that logs of several peers sort by text. A line goes out in
-//! one `write`. A standard output that has gone away (a closed pipe), or that nobody reads, stops
-//! nobody: a thread writes to it.
+//! Times are UTC with microseconds, so that logs of several peers sort as text. A line goes out in
+//! one `write`. A closed or unread standard output stops nothing: a thread writes to it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -19,46 +18,46 @@ use stdio::outlet::{Loss, Manner};
 
 use crate::clock::{Stamp, utc_micros};
 
-/// Sends what this process logs to standard output from now on.
+/// Sends the log of this process to standard output from now on.
 ///
 /// # Errors
 /// Those of the operating system.
 pub fn start(level: LevelFilter) -> io::Result<()> {
-    // A descriptor of its own: the one of the standard library has a buffer and a lock, which would
-    // be waited for at the end.
+    // A descriptor of its own: the standard library's has a buffer and a lock, which would block at
+    // the end.
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let is_regular = output.metadata().is_ok_and(|metadata| metadata.is_file());
     let outlet = Outlet::start("log", output, MANNER)?;
-    // Only a second call in one process fails, and then the first one stands.
+    // Only a second call in one process fails, and then the first one stays.
     let _already_started = CombinedLogger::init(vec![Box::new(Journal { outlet: outlet.clone() })]);
     set_level(level);
     let _already_started = OUTLET.set((outlet, is_regular));
     Ok(())
 }
 
-/// Tells so much from now on.
+/// Changes the log level from now on.
 pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// What writes the log, once that has been started.
+/// The outlet of the log, once it was started.
 pub fn outlet() -> Option<&'static Outlet> {
     OUTLET.get().map(|(outlet, _)| outlet)
 }
 
-/// The same where the log goes to a regular file, which keeps what a killed process has said.
+/// The same if the log goes to a regular file, which keeps the lines of a killed process.
 pub fn evidence() -> Option<&'static Outlet> {
     OUTLET.get().filter(|(_, is_regular)| *is_regular).map(|(outlet, _)| outlet)
 }
 
-/// Waits a moment for what has been logged to be written.
+/// Waits a moment until the log is written.
 pub fn settle(patience: Duration) {
     if let Some(outlet) = outlet() {
         let _too_slow = outlet.settle(patience);
     }
 }
 
-/// What is told is decided by `log::max_level` alone, which can be changed while the peer runs.
+/// Only `log::max_level` decides what is logged; it can change while the peer runs.
 struct Journal {
     outlet: Outlet,
 }
@@ -81,8 +80,8 @@ impl Log for Journal {
 
 impl SharedLogger for Journal {
     fn level(&self) -> LevelFilter {
-        // The combined logger keeps what it was started with; the level of the whole process
-        // decides, and can change.
+        // The combined logger keeps its initial level; the level of the whole process decides, and
+        // can change.
         LevelFilter::Trace
     }
 
@@ -95,7 +94,7 @@ impl SharedLogger for Journal {
     }
 }
 
-/// A text as it is printed; one of several lines becomes as many records.
+/// A text as it is printed; a text of several lines becomes several records.
 pub(crate) fn lines(stamp: Stamp, level: Level, text: &str) -> String {
     let mut lines = String::with_capacity(text.len() + 48);
     for line in text.lines() {
@@ -104,7 +103,7 @@ pub(crate) fn lines(stamp: Stamp, level: Level, text: &str) -> String {
     lines
 }
 
-/// The line that stands where lines are missing.
+/// The line that replaces missing lines.
 fn gap(dropped: u64) -> Vec<u8> {
     let text = format!(
         "{dropped} lines were dropped while nobody read this output, or while it took nothing."
@@ -113,7 +112,7 @@ fn gap(dropped: u64) -> Vec<u8> {
 }
 
 static OUTLET: OnceLock<(Outlet, bool)> = OnceLock::new();
-/// Minutes of a busy peer with every reading told.
+/// Room for minutes of a busy peer that reports every reading.
 const MANNER: Manner = Manner { bytes_max: 4 << 20, lines_max: 1 << 15, loss: Loss::Tell(gap) };
 
 #[cfg(test)]

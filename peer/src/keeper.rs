@@ -1,7 +1,7 @@
-//! The thread that stores what a peer must not forget. A disk may take as long as it likes, so
-//! nothing else waits for it but what rests on it: from the moment at which something is to be
-//! stored, what the node wants done is held back, and the peer stands still towards the others, as
-//! if it were stopped. It can be asked, and told to go, meanwhile.
+//! The thread that stores the memory of a peer. A disk may take any time, so only dependent work
+//! waits for it: from the start of a store the node's outputs are held back, and towards the others
+//! the peer behaves as if it were stopped. Meanwhile it still answers questions and accepts a
+//! request to stop.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,11 +25,11 @@ pub struct Keeper {
     held: VecDeque<Output>,
 }
 
-/// What is being stored.
+/// The store in progress.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     since: Time,
-    /// How long it may take before that is told (again).
+    /// The duration after which it is reported (again).
     next: Duration,
 }
 
@@ -53,36 +53,36 @@ impl Keeper {
         Ok(Self { jobs, results, open: None, held: VecDeque::new() })
     }
 
-    /// Stores this; [`Self::stored`] tells when that is done. One at a time.
+    /// Stores this; [`Self::stored`] returns its completion. One at a time.
     pub fn store(&mut self, now: Time, memory: Memory) {
         let _thread_is_gone = self.jobs.send(memory);
         self.open = Some(Open { since: now, next: SLOW });
     }
 
-    /// Whether something is being stored, so that nothing may be said.
+    /// Whether a store is in progress, so that nothing may be sent.
     #[must_use]
     pub fn is_storing(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Holds this back until everything is stored.
+    /// Holds an output back until everything is stored.
     pub fn hold(&mut self, output: Output) {
         self.held.push_back(output);
     }
 
-    /// The next thing that may be done.
+    /// The next output that may be performed.
     pub fn release(&mut self) -> Option<Output> {
         if self.is_storing() { None } else { self.held.pop_front() }
     }
 
-    /// What has been stored by now, and what came of it.
+    /// The completed store, and its result.
     pub fn stored(&mut self) -> Option<(Memory, io::Result<()>)> {
         let stored = self.results.try_recv().ok()?;
         self.open = None;
         Some(stored)
     }
 
-    /// For how long the disk has taken, where that is worth telling.
+    /// How long the disk has taken, if that should be reported.
     pub fn slowness(&mut self, now: Time) -> Option<Duration> {
         let open = self.open.as_mut()?;
         let lasted = now.since(open.since);
@@ -92,14 +92,14 @@ impl Keeper {
         })
     }
 
-    /// When that may be worth telling next.
+    /// When it may have to be reported next.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.open.map(|open| open.since + open.next)
     }
 }
 
-/// A disk that is well stores a few bytes in less.
+/// A healthy disk stores a few bytes in less.
 const SLOW: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
         let memory = Memory { incarnation: Incarnation(7), past: Past::Veteran, name: None };
         let start = Time::from_micros(1_000_000);
         {
-            // The disk takes nothing.
+            // The disk accepts nothing.
             let _busy = store.lock();
             keeper.store(start, memory.clone());
             keeper.hold(Output::Send { link, message: Message::Leave });

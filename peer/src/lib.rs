@@ -1,14 +1,14 @@
-//! One peer: a thin shell of sockets, sensors and files round one [`protocol::node::Node`].
+//! One peer: a thin shell of sockets, sensors and files around one [`protocol::node::Node`].
 //!
-//! The node decides everything that the protocol decides; this crate carries bytes. One thread runs
-//! a short `mio` loop and touches sockets only; what can block lives on threads of its own, behind
-//! bounded queues: host probes and files of sinks ([`worker`]), name look-ups ([`names`]), the
-//! surroundings of the process ([`scout`]), standard input, and every output ([`outputs`]).
+//! The node makes all decisions of the protocol; this crate carries bytes. One thread runs a short
+//! `mio` loop and touches sockets only; blocking work is done by threads behind bounded queues:
+//! host probes and files of sinks ([`worker`]), name look-ups ([`names`]), the surroundings of the
+//! process ([`scout`]), standard input, and every output ([`outputs`]).
 //!
-//! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and
-//! [`discovery`] its sockets, [`door`] and [`web`] how people and programs reach it, [`narrator`]
-//! what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through
-//! again.
+//! Where to start reading: [`shell`] is the loop, [`settings`] its configuration, [`links`] and
+//! [`discovery`] its sockets, [`door`] and [`web`] its interfaces for people and programs,
+//! [`narrator`] its reports to people and machines, [`inputs`] and [`replay`] the replay of a
+//! finished run.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("this system runs on Linux only, for now");

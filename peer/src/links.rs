@@ -1,14 +1,14 @@
 //! TCP: the listener, and the links that the node knows by number.
 //!
-//! mio tells of each change once, so a link with bytes left stays on our own list of ready ones,
-//! and every turn reads a bounded share of each: one loud peer cannot starve the others. What a
-//! turn has to say is queued and written at its end in as few system calls as possible, control
-//! frames first, and little of it sits unsent in the kernel (`TCP_NOTSENT_LOWAT`), so that bulk
-//! never delays a heartbeat for long.
+//! mio reports each change once, so a link with bytes left stays on our own list of ready ones, and
+//! every turn reads a bounded share of each: one busy peer cannot starve the others. The output of
+//! a turn is queued and written at its end in as few system calls as possible, control frames
+//! first, and little of it waits unsent in the kernel (`TCP_NOTSENT_LOWAT`), so that bulk never
+//! delays a heartbeat for long.
 //!
-//! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no
-//! protocol can know is settled here: how many strangers may connect, how long they may stay
-//! silent, and what to do without descriptors.
+//! The links decide nothing: the node decides who dials whom, and what a lost link means. Only
+//! limits outside of the protocol are set here: how many strangers may connect, how long they may
+//! stay silent, and what to do without descriptors.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -46,15 +46,15 @@ mod listener;
 mod outgoing;
 mod tokens;
 
-/// What the links have to tell.
+/// A result of the links.
 #[derive(Debug)]
 pub enum Found {
-    /// Something for the node.
+    /// An input for the node.
     Input(Input),
-    /// Something that was turned away.
+    /// Something rejected.
     Reject(Reject),
-    /// A large frame has begun to come, and waits until [`Links::allow_large`] or
-    /// [`Links::refuse_large`] says whether it may.
+    /// A large frame has begun to arrive, and waits until [`Links::allow_large`] or
+    /// [`Links::refuse_large`] decides about it.
     Large(LinkId),
 }
 
@@ -64,11 +64,11 @@ pub struct Links {
     registry: Registry,
     limits: Limits,
     listener: TcpListener,
-    /// Whether there may be somebody to accept.
+    /// Whether connections may wait to be accepted.
     calling: bool,
     /// When to accept again after descriptors ran out.
     accept_at: Option<Time>,
-    /// Whether they have run out, and how often they had before.
+    /// Whether descriptors have run out, and how often before.
     starved: bool,
     starvations: Doublings,
     accepted: u64,
@@ -76,23 +76,23 @@ pub struct Links {
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
     ready: VecDeque<LinkId>,
-    /// How many more reads this turn does.
+    /// How many more reads this turn may do.
     reads_left: usize,
     /// Links with something to write.
     dirty: Vec<LinkId>,
     found: VecDeque<Found>,
-    /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when
-    /// that has to end.
+    /// Accepted links without a first message, and hung-up ones that are being emptied, by their
+    /// deadline.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
-    /// Bytes of all frames that have come in part, and how many such frames have begun.
+    /// Bytes of all incomplete frames, and how many such frames have begun.
     half_received: usize,
     begun: u64,
     sent: Traffic,
     gate: Gate,
     dials: Dials,
     voice: Voice,
-    /// Whether a connection has come about since somebody last asked.
+    /// Whether a connection was established since the last call of [`Self::by_address`].
     grown: bool,
 }
 
@@ -137,17 +137,17 @@ impl Links {
         })
     }
 
-    /// From here on nothing is written to a link before this gate lets it pass.
+    /// From here on this gate has to pass before a link is written to.
     pub fn wait_for(&mut self, gate: Gate) {
         self.gate = gate;
     }
 
-    /// From now on its addresses are said like this.
+    /// Announces its addresses like this from now on.
     pub fn set_voice(&mut self, voice: Voice) {
         self.voice = voice;
     }
 
-    /// Gives up the connections whose own address is gone: nothing that is sent from there arrives.
+    /// Drops the connections whose own address is gone: nothing that they send arrives.
     pub fn give_up(&mut self, is_gone: impl Fn(Ipv4Addr) -> bool) {
         let gone = |link: &Link| link.local().is_some_and(&is_gone);
         let gone: Vec<LinkId> =
@@ -161,8 +161,8 @@ impl Links {
         }
     }
 
-    /// How many connections to other machines there are for each own address, if one has come about
-    /// since this was last asked.
+    /// How many connections to other machines there are for each own address, if one was
+    /// established since the last call.
     pub fn by_address(&mut self) -> Option<BTreeMap<Ipv4Addr, usize>> {
         if !std::mem::take(&mut self.grown) {
             return None;
@@ -179,12 +179,12 @@ impl Links {
         Some(counts)
     }
 
-    /// Addresses that are wanted and cannot be reached, since when, and why.
+    /// Wanted addresses that cannot be reached, since when, and why.
     pub fn failing(&self, now: Time) -> impl Iterator<Item = (SocketAddrV4, Time, &Obstacle)> {
         self.dials.failing(now)
     }
 
-    /// Takes note of an event of the listener or of a link.
+    /// Handles an event of the listener or of a link.
     pub fn note(&mut self, event: &Event) {
         if event.token() == LISTENER {
             self.calling = true;
@@ -208,7 +208,7 @@ impl Links {
         }
     }
 
-    /// Begins a turn: each link that is ready now may be read a few times.
+    /// Begins a turn: each ready link may be read a few times.
     pub fn begin(&mut self, now: Time) {
         self.reads_left = self.ready.len() * READS_PER_TURN;
         self.expire(now);
@@ -227,7 +227,7 @@ impl Links {
         }
     }
 
-    /// The next thing that happened; none when this turn's share is used up.
+    /// The next result; none when this turn's share is used up.
     pub fn next_found(&mut self) -> Option<Found> {
         loop {
             if let Some(found) = self.found.pop_front() {
@@ -287,7 +287,7 @@ impl Links {
         self.links.is_empty()
     }
 
-    /// Whether everything that was to be said has been handed to the kernel.
+    /// Whether the kernel has taken everything.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.links.values().all(|link| link.queue.bytes() == 0)
@@ -298,7 +298,7 @@ impl Links {
         match self.dials.begin(clock::now(), id, to) {
             Plan::Now => self.connect(id, to),
             Plan::TakeOver(before) => {
-                // Whoever wanted it has forgotten it, and wants it again.
+                // The caller has forgotten the earlier dial, and wants the address again.
                 self.found
                     .push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
                 let Some(mut link) = self.links.remove(&before) else { return };
@@ -345,8 +345,7 @@ impl Links {
         self.found.push_back(Found::Input(Input::DialFailed { link: id, refused }));
     }
 
-    /// Closes a link after what is queued for it has been written; the node has forgotten it
-    /// already.
+    /// Closes a link after its queue has been written; the node has forgotten it already.
     pub fn hang_up(&mut self, id: LinkId) {
         let now = clock::now();
         let until = now + CLOSING_PATIENCE;
@@ -364,7 +363,7 @@ impl Links {
         }
     }
 
-    /// Queues a message for a link; one that is gone takes nothing, and the node is being told so.
+    /// Queues a message for a link; a link that is gone drops it, and the node is being told so.
     pub fn send(&mut self, id: LinkId, message: &Message) {
         let Some(link) = self.links.get(&id) else { return };
         let address = match (link.local(), link.remote) {
@@ -384,7 +383,7 @@ impl Links {
         }
     }
 
-    /// Writes what has been queued, as far as the kernel takes it.
+    /// Writes the queues, as far as the kernel accepts it.
     pub fn flush(&mut self) {
         for id in std::mem::take(&mut self.dirty) {
             let Some(link) = self.links.get_mut(&id) else { continue };
@@ -403,7 +402,7 @@ impl Links {
         self.sent.add(frame.iter().map(Bytes::len).sum(), false);
         link.queue.push(frame, bulk);
         mark(&mut link.dirty, &mut self.dirty, id);
-        // Whoever is to read it can do so while this peer goes on with its turn.
+        // The receiver can read it while this peer continues with its turn.
         if bulk && !link.blocked && link.queue.bytes() >= PIECE_BYTES {
             self.write(id);
         }
@@ -435,16 +434,16 @@ impl Links {
         match written {
             Ok(()) => {
                 if matches!(link.state, State::Closing(_)) {
-                    // The other end sees a proper end of stream; what it says until then is read
-                    // and thrown away, because closing over unread bytes would make the kernel
-                    // throw away ours as well.
+                    // The other end sees a proper end of stream. Its data until then is read and
+                    // dropped, because closing over unread bytes would make the kernel drop our
+                    // data as well.
                     let _already_gone = link.stream.shutdown(Shutdown::Write);
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => link.blocked = true,
             Err(_) => {
-                // What the other end said before it went is still worth reading; reading also tells
-                // how it went.
+                // The last data of the other end is still worth reading; reading also tells how it
+                // ended.
                 link.queue.clear();
                 link.broken = true;
                 self.mark_ready(id);
@@ -464,8 +463,7 @@ impl Links {
         let outcome = match link.stream.take_error() {
             Ok(Some(error)) | Err(error) => Err(error),
             Ok(None) => link.stream.peer_addr().and_then(|remote| {
-                // Dialling a port of the ephemeral range where nobody listens can, by chance,
-                // connect to itself.
+                // A dial to a closed port of the ephemeral range can, by chance, connect to itself.
                 let own = link.stream.local_addr()?;
                 if own == remote { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
             }),
@@ -486,7 +484,7 @@ impl Links {
         }
     }
 
-    /// Closes what has been silent, or half closed, for too long.
+    /// Closes links that were silent, or half closed, for too long.
     fn expire(&mut self, now: Time) {
         while let Some(&(at, id)) = self.expiring.first() {
             if at > now {
@@ -496,7 +494,7 @@ impl Links {
             let Some(link) = self.links.get(&id) else { continue };
             match link.state {
                 State::Closing(until) if until <= now => self.forget(id),
-                // The other end has taken something meanwhile.
+                // The other end has accepted data meanwhile.
                 State::Closing(until) => {
                     self.expiring.insert((until, id));
                 }
@@ -524,7 +522,7 @@ impl Links {
     fn forget(&mut self, id: LinkId) {
         if let Some(mut link) = self.links.remove(&id) {
             self.half_received -= link.held;
-            // Closing the descriptor below takes it out of the poll in any case.
+            // Closing the descriptor below removes it from the poll in any case.
             let _not_registered = self.registry.deregister(&mut link.stream);
         }
     }
@@ -547,10 +545,10 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
 
 /// The listener's token.
 pub const LISTENER: Token = Token(0);
-/// The token of the first link; all above are links as well.
+/// The token of the first link; all higher ones are links as well.
 pub const FIRST_LINK: Token = Token(1 << 10);
 const READ_BYTES: usize = 64 << 10;
 const READS_PER_TURN: usize = 8;
-/// So much is written at once, and does not wait for the end of the turn.
+/// This many bytes are written at once, without waiting for the end of the turn.
 const PIECE_BYTES: usize = 64 << 10;
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);

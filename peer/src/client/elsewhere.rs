@@ -1,10 +1,10 @@
-//! Peers whose sockets lie in none of this user's folders: those of a system service, of another
-//! session, of another user or container.
+//! Peers whose sockets are outside of this user's folders: those of a system service, another
+//! session, another user or a container.
 //!
-//! The kernel lists every socket that somebody listens on, with its path, to everybody
-//! (`/proc/net/unix`): also one whose file has been removed, and one that this user may not connect
-//! to. A peer in another network namespace is in the list of its own process. A folder of another
-//! mount namespace is reached through `/proc/PID/root`.
+//! The kernel lists every listening socket, with its path, for all users (`/proc/net/unix`):
+//! including sockets whose file was removed, and sockets to which this user may not connect. A peer
+//! in another network namespace is in the list of its own process. A folder of another mount
+//! namespace is reached through `/proc/PID/root`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub(super) fn sockets() -> Vec<PathBuf> {
     for process in peers() {
         let process = Path::new("/proc").join(process);
         for path in listed(&read(process.join("net/unix"))) {
-            // What is at this path in this mount namespace may be another file, or none.
+            // In this mount namespace the path may lead to another file, or to none.
             let inside = process.join("root").join(path.strip_prefix("/").unwrap_or(&path));
             if path.exists() || !inside.exists() {
                 found.insert(path);
@@ -72,8 +72,8 @@ fn listed(list: &str) -> Vec<PathBuf> {
     paths.filter(|path| name(path) == Some(true) && is_socket(path)).collect()
 }
 
-/// Processes that look like a running peer: the number that each has for itself, which differs in a
-/// container, and the one here.
+/// Processes that look like a running peer: the pid in their own namespace, which differs in a
+/// container, and the pid here.
 pub(super) fn processes() -> Vec<(u32, u32)> {
     let own = |status: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
@@ -86,7 +86,7 @@ pub(super) fn processes() -> Vec<(u32, u32)> {
     peers().into_iter().filter_map(numbers).collect()
 }
 
-/// The numbers of all processes that look like `peer run`.
+/// The pids of all processes that look like `peer run`.
 fn peers() -> Vec<String> {
     let processes = fs::read_dir("/proc")
         .into_iter()
@@ -101,14 +101,14 @@ fn peers() -> Vec<String> {
         .collect()
 }
 
-/// Whether such a command line, with NULs between its words, is that of a running peer.
+/// Whether this command line, with NULs between its words, is that of a running peer.
 fn is_peer(command: &str) -> bool {
     let mut words = command.split('\0');
     let program = words.next().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
     program.contains("peer") && words.next() == Some("run")
 }
 
-/// The text of a file; nothing where it cannot be read.
+/// The text of a file; empty if it cannot be read.
 fn read(path: impl AsRef<Path>) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Finding running peers. A peer that runs is found, or it is said where was looked and which one
-//! may not be asked: that nobody answers in one folder does not mean that nobody runs.
+//! Finds running peers. If a running peer is not found, the error says where the search looked and
+//! which peer refused access: no answer in one folder does not mean that no peer runs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,16 +16,16 @@ use super::{Connection, PATIENCE, elsewhere};
 use crate::door::folders::{looked_in, named};
 use crate::failure::{Failure, NOT_NOW, UNAVAILABLE, USAGE};
 
-/// The peer of that name, or the only one there is: first in the folders of this user, then
-/// wherever one may run.
+/// The peer of that name, or the only one that runs: first in the folders of this user, then
+/// anywhere on the machine.
 ///
 /// # Errors
-/// [`Failure`]: there is none, or there are several and none was named, or it may not be asked.
+/// [`Failure`]: there is none, or there are several and none was named, or access is refused.
 pub fn find(id: Option<&PeerId>) -> Result<Connection, Failure> {
     choose(find_all(id), id)
 }
 
-/// All peers that can be found; only so many as are needed to answer for one that is named.
+/// All peers that can be found; if a peer is named, the search ends early.
 #[must_use]
 pub fn find_all(id: Option<&PeerId>) -> Found {
     let folders = looked_in();
@@ -37,18 +37,18 @@ pub fn find_all(id: Option<&PeerId>) -> Found {
     found
 }
 
-/// What came of looking for peers.
+/// The result of the search.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Those that answer, by name.
+    /// The peers that answer, by name.
     pub connections: Vec<Connection>,
-    /// Those that run and do not, each with its reason.
+    /// The peers that run and do not answer, each with its reason.
     pub mute: Vec<String>,
-    /// Whether one of those has no room for another client, and may have it soon.
+    /// Whether one of those has no room for another client at present.
     busy: bool,
-    /// The folders that were looked through.
+    /// The folders that were searched.
     looked: Vec<PathBuf>,
-    /// Whether the processes of this machine were looked through.
+    /// Whether the processes of this machine were searched.
     searched: bool,
 }
 
@@ -71,7 +71,7 @@ impl Found {
     }
 }
 
-/// The one that is meant, or why nobody knows which.
+/// Chooses the wanted peer.
 ///
 /// # Errors
 /// [`Failure`]: there is none, or there are several and none was named.
@@ -120,8 +120,8 @@ fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
     Err(Failure::new(USAGE, format!("{mend}:\n{}", list.join("\n"))))
 }
 
-/// Those whose sockets lie elsewhere. One that has just lost the file of its socket makes another
-/// one within a second.
+/// The peers whose sockets are elsewhere. A peer that has just lost its socket's file creates
+/// another one within a second.
 fn find_elsewhere(id: Option<&PeerId>) -> Found {
     let until = Instant::now() + ANEW;
     loop {
@@ -135,8 +135,7 @@ fn find_elsewhere(id: Option<&PeerId>) -> Found {
             .filter(|(own, _)| !known.contains(own))
             .map(|(_, here)| here)
             .collect();
-        // A peer that may not be asked is told by the name of its socket; which process it is,
-        // nobody says.
+        // A peer without access is named after its socket; its process is unknown.
         if unknown.len() > found.mute.len() {
             let named: Vec<String> =
                 unknown.iter().take(NAMED_MOST).map(ToString::to_string).collect();
@@ -160,16 +159,16 @@ fn find_elsewhere(id: Option<&PeerId>) -> Found {
     }
 }
 
-/// Connects to every peer that listens at one of these paths. All are asked at once, so that one
-/// that stands still holds up nobody; once the wanted one has answered, the rest has little time to
-/// turn out to have the same name.
+/// Connects to every peer that listens at one of these paths. All connects run in parallel, so that
+/// a stopped peer delays none; once the wanted peer has answered, the others get only a short time
+/// to show that they have the same name.
 fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
     let (sender, answers) = mpsc::channel();
     let mut silent: BTreeSet<PathBuf> =
         paths.into_iter().filter(|path| !is_for_reading(path)).collect();
     for path in silent.clone() {
         let sender = sender.clone();
-        // Whoever is not awaited any more ends with the process.
+        // Threads that are not awaited any more end with the process.
         thread::spawn(move || {
             let _nobody_waits_any_more = sender.send((open(&path), path));
         });
@@ -191,12 +190,12 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 silent.remove(&path);
                 if own && is_socket(&path) {
-                    // Its process was killed; if the file is gone already, somebody else has
-                    // cleared it away.
+                    // Its process was killed; if the file is gone already, another program has
+                    // removed it.
                     let _cleared_away = fs::remove_file(path);
                 }
             }
-            // It is told below.
+            // It is reported below.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => {
                 silent.remove(&path);
@@ -237,7 +236,7 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
     found
 }
 
-/// Connects there; where that is not allowed, to the socket for reading beside it.
+/// Connects there; if that is not permitted, to the read-only socket beside it.
 fn open(path: &Path) -> io::Result<Connection> {
     match Connection::open(path, PATIENCE) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -265,7 +264,7 @@ fn leads_to_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// Whether it is a socket, and not another file of such a name.
+/// Whether the file is a socket.
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
@@ -278,10 +277,10 @@ fn sockets(folder: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// Processes that are told by number.
+/// How many processes are named by pid.
 const NAMED_MOST: usize = 8;
-/// How long the others have once the wanted one has answered.
+/// How long the others have once the wanted peer has answered.
 const GRACE: Duration = Duration::from_millis(100);
-/// How long a peer may take to make its socket anew.
+/// How long a peer may take to create its socket again.
 const ANEW: Duration = Duration::from_millis(1_500);
 const PAUSE: Duration = Duration::from_millis(100);

@@ -40,7 +40,7 @@ pub struct Level {
 /// Asks a peer to leave the group, and waits until it has.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, or it may not be asked that.
+/// [`Failure`]: no peer answers, or it refuses.
 pub fn leave(request: &Leave) -> Result<(), Failure> {
     let mut connection = request.whom.connect()?;
     let peer = connection.peer().clone();
@@ -54,7 +54,7 @@ pub fn leave(request: &Leave) -> Result<(), Failure> {
     Ok(stdio::answer(&format!("{peer} has stopped: {how}.\n"))?)
 }
 
-/// What a peer says at last.
+/// The last line of a peer.
 fn last_words(connection: &mut Connection) -> Option<String> {
     #[derive(Deserialize)]
     struct Left {
@@ -65,10 +65,10 @@ fn last_words(connection: &mut Connection) -> Option<String> {
     serde_json::from_str::<Left>(ok.get()).ok().map(|left| left.say)
 }
 
-/// Asks a peer to come after all others when it is asked who leads.
+/// Gives a peer the lowest priority in elections.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, or it may not be asked that.
+/// [`Failure`]: no peer answers, or it refuses.
 pub fn demote(request: &Demote) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Done {
@@ -81,10 +81,10 @@ pub fn demote(request: &Demote) -> Result<(), Failure> {
     Ok(stdio::answer(&format!("{} has priority {priority} now. {say}\n", connection.peer()))?)
 }
 
-/// Has a peer tell more, or less.
+/// Changes the log level of a peer.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, or it may not be asked that.
+/// [`Failure`]: no peer answers, or it refuses.
 pub fn log_level(request: &Level) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Done {

@@ -1,8 +1,8 @@
 //! Readings as influx line protocol, which Telegraf, Vector and InfluxDB read. Syntax:
 //! <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/>.
 //!
-//! The measurement is the sensor, `origin` a tag, the time that of the origin. Position, epoch and
-//! number are no tags: each would make a series of its own.
+//! The measurement is the sensor, `origin` a tag, and the time is that of the origin. Position,
+//! epoch and number are no tags: each value would create a series of its own.
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -34,13 +34,13 @@ pub fn line(record: &Map<String, Value>) -> String {
     format!("{},origin={}{tags} {fields}{time}", escape_measurement(sensor), escape(origin))
 }
 
-/// A number or a boolean as it stands, else a text.
+/// A number or a boolean unchanged, otherwise a string.
 fn value(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
 fn quote(text: &str) -> String {
-    // A line ends a reading, whatever stands round it.
+    // A line end terminates a reading, even inside quotes.
     let text =
         text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
     format!("\"{text}\"")
@@ -60,10 +60,10 @@ fn escaped(text: &str, special: &[char]) -> String {
         if special.contains(&character) {
             out.push('\\');
         }
-        // Neither names nor tags can hold an end of line.
+        // Neither names nor tags can contain a line end.
         out.push(if character.is_control() { '_' } else { character });
     }
-    // A backslash at the end would hide what follows.
+    // A backslash at the end would escape the next character.
     if out.ends_with('\\') {
         out.push('_');
     }

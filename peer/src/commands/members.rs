@@ -1,4 +1,4 @@
-//! `peer members`: who is in the group, and how well each keeps up.
+//! `peer members`: the members of the group, and how well each keeps up.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct Request {
 /// Asks, and prints the answer.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers.
+/// [`Failure`]: no peer answers.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let mut connection = request.whom.connect()?;
     if request.json {
@@ -71,7 +71,7 @@ fn text(members: &Members) -> String {
     text
 }
 
-/// A leader has no distance to itself.
+/// A leader has no lag and no round trip to itself.
 fn unknown(row: &MemberRow) -> String {
     if row.role == "leader" { "–".to_owned() } else { "?".to_owned() }
 }

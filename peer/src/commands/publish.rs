@@ -1,4 +1,4 @@
-//! `peer publish`: readings from a shell or a program, with what became of them.
+//! `peer publish`: publishes readings from a shell or a program, and reports what became of them.
 
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -48,7 +48,7 @@ fn parse_guarantee(text: &str) -> Result<Guarantee, String> {
     text.parse().map_err(|error: protocol::error::ConfigError| error.to_string())
 }
 
-/// How far a reading is to get.
+/// The stage that a reading has to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Wait {
     /// It has its number
@@ -69,10 +69,10 @@ impl Wait {
     }
 }
 
-/// Publishes.
+/// Publishes the readings.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, or not all readings were taken.
+/// [`Failure`]: no peer answers, or not all readings were accepted.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let wait = if request.safe { Wait::Safe } else { request.wait };
     if request.token.is_some() && request.readings.len() != 1 {
@@ -113,7 +113,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     score.end(&mut connection, begun.elapsed())
 }
 
-/// What each request says besides its reading.
+/// The parts of each request besides its reading.
 struct Manner {
     wait: Wait,
     delivery: Option<Guarantee>,
@@ -126,7 +126,7 @@ impl Manner {
         let mut keys = Map::new();
         keys.insert("id".to_owned(), json!(id));
         keys.insert("do".to_owned(), json!("publish"));
-        // Control characters take six bytes each, and a line has a bound.
+        // A control character takes six bytes, and a line is bounded.
         let is_plain = !reading.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
         match std::str::from_utf8(reading) {
             Ok(text) if is_plain => keys.insert("payload".to_owned(), json!(text)),
@@ -146,18 +146,18 @@ impl Manner {
     }
 }
 
-/// What the speaker tells the listener.
+/// Messages from the sending thread to the receiving one.
 enum Told {
-    /// One reading more was said.
+    /// One more reading was sent.
     Said,
-    /// The reading of that number is longer than the peer reads: so many bytes.
+    /// The reading of that number has this many bytes, more than the peer accepts.
     TooLong(u64, u64),
-    /// Standard input cannot be read any further.
+    /// Standard input cannot be read any more.
     Unreadable(String),
 }
 
-/// Says the readings, as many at a time as there are slots; shuts down its side when there are no
-/// more.
+/// Sends the readings, at most as many at a time as there are slots; shuts down its side of the
+/// connection at the end.
 fn speak(
     mut stream: std::os::unix::net::UnixStream,
     readings: Vec<String>,
@@ -171,7 +171,7 @@ fn speak(
         if skipped > 0 || reading.len() > READING_MOST {
             return told.send(Told::TooLong(id, skipped + reading.len() as u64)).is_ok();
         }
-        // Told before it is said, so that no answer comes before.
+        // Announced before it is sent, so that no answer comes first.
         room.send(()).is_ok()
             && told.send(Told::Said).is_ok()
             && writeln!(stream, "{}", line.of(id, reading)).is_ok()
@@ -200,8 +200,8 @@ fn speak(
     let _gone = stream.shutdown(std::net::Shutdown::Write);
 }
 
-/// Reads a line, of one that is too long the beginning; how many bytes of it are left out, or
-/// nothing at the end.
+/// Reads a line, or the beginning of one that is too long; returns the number of bytes left out, or
+/// none at the end.
 fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<u64>> {
     text.clear();
     if input.take(READING_MOST as u64 + 2).read_until(b'\n', text)? == 0 {
@@ -223,7 +223,7 @@ fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<
     }
 }
 
-/// Hears what becomes of each, until all is said and answered.
+/// Receives the answers, until everything is sent and answered.
 fn listen(
     connection: &mut Connection,
     slots: &Receiver<()>,
@@ -264,7 +264,7 @@ fn listen(
             }
         }
         let Some(how) = how else { continue };
-        // The peer closes once everything is answered; what it has not answered is not known.
+        // The peer closes once everything is answered; the fate of unanswered readings is unknown.
         let open = said - score.done - score.faults;
         if open == 0 {
             return Ok(());
@@ -296,7 +296,7 @@ struct Place {
 }
 
 impl Score<'_> {
-    /// Takes an answer; whether it is the last to its reading.
+    /// Takes an answer; true if it is the last one to its reading.
     fn take(&mut self, answer: &Line<'_>) -> Result<bool, Failure> {
         let Some(id) = answer.id else { return Ok(false) };
         if let Some(fault) = &answer.error {
@@ -356,7 +356,7 @@ impl Score<'_> {
         })
     }
 
-    /// Sums it up.
+    /// Prints the summary.
     fn end(&mut self, connection: &mut Connection, took: Duration) -> Result<(), Failure> {
         if !self.json && self.done > 0 {
             let word = self.wait.word();
@@ -391,10 +391,10 @@ fn gone(connection: &Connection, error: &io::Error) -> Failure {
     Failure::new(UNAVAILABLE, format!("{} does not answer: {error}", connection.peer()))
 }
 
-/// Readings that may wait for their answers.
+/// How many readings may wait for their answers.
 const OUTSTANDING: usize = 1_024;
-/// The longest reading that fits into a request of the socket.
+/// The longest reading that fits into a request.
 const READING_MOST: usize = 1 << 20;
-/// Faults that are told one by one.
+/// How many faults are printed one by one.
 const FAULTS_TOLD: u64 = 10;
 const BUFFER_BYTES: usize = 64 << 10;

@@ -1,5 +1,5 @@
-//! `peer completions` and `peer man`: what shells and `man` want to know of the command, made from
-//! the command itself.
+//! `peer completions` and `peer man`: shell completions and manual pages, generated from the
+//! command itself.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct Man {
     folder: Option<PathBuf>,
 }
 
-/// Prints what a shell needs to complete the command.
+/// Prints the shell completions.
 ///
 /// # Errors
 /// [`Failure`]: it cannot be printed.
@@ -34,7 +34,7 @@ pub fn completions(request: &Completions, mut command: Command) -> Result<(), Fa
     Ok(stdio::answer(&String::from_utf8_lossy(&text))?)
 }
 
-/// Prints the page of the command, or writes the pages of all its parts.
+/// Prints the page of the command, or writes the pages of all subcommands.
 ///
 /// # Errors
 /// [`Failure`]: they cannot be written.
@@ -53,7 +53,7 @@ pub fn man(request: &Man, command: Command) -> Result<(), Failure> {
     for part in parts {
         let title = format!("{name}-{}", part.get_name());
         let path = folder.join(format!("{title}.1"));
-        // The name of the page is that of the file; the synopsis says how the command is typed.
+        // The name of the page is the file's; the synopsis shows how the command is typed.
         let spelled = format!("{name} {}", part.get_name());
         let text = page(part.name(title).bin_name(spelled))?;
         fs::write(&path, text).map_err(unwritable(&path))?;

@@ -1,4 +1,4 @@
-//! How things are shown to people: tables, and records as lines.
+//! Output for people: tables, and records as lines.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use protocol::note::printable;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, UtcOffset};
 
-/// Rows of text in columns as wide as they need.
+/// Rows of text in columns of the needed width.
 #[derive(Debug)]
 pub struct TextTable {
     rows: Vec<Vec<String>>,
@@ -19,7 +19,7 @@ impl TextTable {
         Self { rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()] }
     }
 
-    /// One row more.
+    /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
@@ -51,19 +51,19 @@ impl fmt::Display for TextTable {
 /// Records as lines for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
-    /// What the clock on the wall shows.
+    /// The offset of local time.
     offset: UtcOffset,
     is_coloured: bool,
 }
 
 impl Lines {
-    /// In the time of this machine where it is known; to be made while the process has one thread.
+    /// In local time, if it is known; to be called while the process has one thread.
     #[must_use]
     pub fn new(is_coloured: bool) -> Self {
         Self { offset: UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC), is_coloured }
     }
 
-    /// One record, without an end of line.
+    /// One record, without a line end.
     #[must_use]
     pub fn line(&self, record: &Map<String, Value>) -> String {
         let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Lines {
     }
 }
 
-/// A value as people read it.
+/// A value for people.
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }

@@ -1,4 +1,4 @@
-//! `peer status`: where a running peer stands.
+//! `peer status`: the status of a running peer.
 
 use clap::Args;
 use protocol::note::printable;
@@ -24,7 +24,7 @@ pub struct Request {
 /// Asks, and prints the answer.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers; or, if that was asked, the peer is not ready.
+/// [`Failure`]: no peer answers; or, with `--ready`, the peer is not ready.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let mut connection = request.whom.connect()?;
     let report: Report = connection.ask("\"do\":\"status\"")?;

@@ -1,4 +1,4 @@
-//! `peer tail`: readings as they are delivered, from any point that is still kept.
+//! `peer tail`: readings as they are delivered, from any point that is still retained.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write as _};
 use std::sync::Arc;
@@ -67,14 +67,13 @@ enum Format {
     Influx,
 }
 
-/// Follows.
+/// Follows the deliveries.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, the request cannot be understood, or nothing can be printed any
-/// more.
+/// [`Failure`]: no peer answers, the request is invalid, or the output cannot be written any more.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let format = if request.json { Format::Json } else { request.format.unwrap_or_default() };
-    // The offset of the local time can be had only while there is one thread.
+    // The offset of local time is only available while there is one thread.
     let lines = Lines::new(
         io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
@@ -121,7 +120,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// Where the command line says to begin.
+/// The start, according to the command line.
 fn first_place(request: &Request) -> Result<Value, Failure> {
     if let Some(since) = &request.since {
         return Ok(json!({ "since": since }));
@@ -160,15 +159,15 @@ fn subscribe(request: &Request, from: &Value, left: Option<u64>) -> String {
     Value::Object(keys).to_string()
 }
 
-/// How a subscription came to its end.
+/// How a subscription ended.
 enum How {
-    /// There is no more to tell.
+    /// There are no more records.
     Done,
-    /// This command was too slow, and goes on from there.
+    /// This command was too slow, and continues from there.
     TooSlow { next: Value, why: String },
     /// The peer is gone.
     Gone { next: Option<Value> },
-    /// Somebody has pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Stopped,
 }
 
@@ -182,9 +181,9 @@ struct Tail<'a> {
     format: Format,
     lines: Lines,
     readings: u64,
-    /// The last record that says what stands at its position.
+    /// The last record with content at its position.
     last: Vec<u8>,
-    /// Where the peer said that it begins, until there is such a record.
+    /// The start according to the peer, until there is such a record.
     begin: Option<Value>,
 }
 
@@ -262,7 +261,7 @@ impl Tail<'_> {
         self.out.write_all(b"\n")
     }
 
-    /// The position behind the last record.
+    /// The position after the last record.
     fn place(&self) -> Option<Value> {
         #[derive(Deserialize)]
         struct At {
@@ -274,13 +273,13 @@ impl Tail<'_> {
             kind: String,
         }
         let At { log, epoch, seq, last, to, kind } = serde_json::from_slice(&self.last).ok()?;
-        // A gap counts positions from its begin to its end; `to` of a lost reading is a number of
-        // its origin's.
+        // A gap counts positions from its beginning to its end; `to` of a lost reading is a number
+        // of its origin.
         let seq = if kind == "gap" { to } else { last.or(seq) }? + 1;
         Some(at(log, seq, epoch))
     }
 
-    /// What was reached, when somebody ends it; that is no failure.
+    /// The position reached, when the user ends it; that is no failure.
     fn say_end(&self) -> Result<(), Failure> {
         let at = self
             .place()
@@ -292,7 +291,7 @@ impl Tail<'_> {
     }
 }
 
-/// Where a subscription begins.
+/// The start of a subscription.
 #[derive(Deserialize)]
 struct Begin {
     log: Option<String>,
@@ -300,7 +299,7 @@ struct Begin {
     epoch: Option<String>,
 }
 
-/// A position, as the socket takes it; `epoch` is that of what stands before it.
+/// A position in the form of the socket; `epoch` is that of the entry before it.
 fn at(log: String, seq: u64, epoch: Option<String>) -> Value {
     let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
     Value::Object(
@@ -311,7 +310,7 @@ fn at(log: String, seq: u64, epoch: Option<String>) -> Value {
     )
 }
 
-/// Waits until a peer of that name runs again; none where somebody presses Ctrl-C before.
+/// Waits until a peer of that name runs again; none if the user presses Ctrl-C first.
 fn wait_for(peer: &PeerId, stop: &Stop) -> Option<Connection> {
     note(&format!("waiting for {peer} to come back …"));
     loop {
@@ -328,7 +327,7 @@ fn wait_for(peer: &PeerId, stop: &Stop) -> Option<Connection> {
 }
 
 fn note(text: &str) {
-    // Where nobody reads it, nobody misses it.
+    // If nothing reads it, it is not missed.
     let _unread = writeln!(io::stderr(), "peer: {text}");
 }
 
@@ -341,7 +340,7 @@ fn unsaid(error: &io::Error) -> Failure {
     Failure::new(UNSAID, text)
 }
 
-/// Whether somebody has asked this command to end.
+/// Whether the user has asked this command to end.
 #[derive(Clone, Debug, Default)]
 struct Stop(Arc<Stopping>);
 
@@ -353,8 +352,8 @@ struct Stopping {
 }
 
 impl Stop {
-    /// Ctrl-C and SIGTERM set it, and end what is waited for; a second one ends the process, and so
-    /// does the first one if nobody reads the output.
+    /// Ctrl-C and SIGTERM set it, and end the current wait; a second one ends the process, and so
+    /// does the first one if nothing reads the output.
     fn on_signals() -> Result<Self, Failure> {
         let stop = Self::default();
         let set = stop.clone();
@@ -373,7 +372,7 @@ impl Stop {
                     let _gone = stream.shutdown(std::net::Shutdown::Both);
                 }
                 set.0.changed.notify_all();
-                // Where nobody reads the output, the end of it cannot be written either.
+                // If nothing reads the output, its end cannot be written either.
                 let _no_thread_no_end = thread::Builder::new().spawn(move || {
                     thread::sleep(LAST_WORDS);
                     signal_hook::low_level::emulate_default_handler(signal)
@@ -392,7 +391,7 @@ impl Stop {
         self.0.is_set.load(Ordering::SeqCst)
     }
 
-    /// The connection that a signal is to end.
+    /// The connection that a signal has to shut down.
     fn hang_up(&self, stream: std::os::unix::net::UnixStream) {
         let mut slot = self.lock();
         if self.is_set() {
@@ -408,11 +407,11 @@ impl Stop {
     }
 }
 
-/// What stands before a record, whose request has the id 1.
+/// The prefix of a record line; the request has the id 1.
 const RECORD: &[u8] = br#"{"id":1,"record":"#;
 const LAST: u64 = 10;
 const BUFFER_BYTES: usize = 64 << 10;
-/// How long the end may take that somebody has asked for.
+/// How long the end of the command may take after a signal.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Between two looks for a peer that has gone.
+/// The time between two searches for a peer that is gone.
 const PAUSE: Duration = Duration::from_millis(300);

@@ -1,5 +1,5 @@
-//! `peer why`: who accused whom, on what evidence; why this one leads; why that one is not in the
-//! group; what happened to its last readings.
+//! `peer why`: which peer suspected which, on what evidence; why a peer leads; why a peer is not in
+//! the group; and what became of its last readings.
 
 use clap::Args;
 use protocol::id::PeerId;
@@ -24,7 +24,7 @@ pub struct Request {
 /// Asks, and prints the answer.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, or nobody knows that peer.
+/// [`Failure`]: no peer answers, or the peer in question is unknown.
 pub fn run(request: &Request) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Why {

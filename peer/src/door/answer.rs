@@ -1,8 +1,8 @@
-//! The lines that a client is answered with.
+//! The answer lines for clients.
 
 use super::{Access, Fault};
 
-/// The first line: who speaks.
+/// The first line: the identity of this peer.
 pub(super) fn greeting(peer: &str, cluster: &str, access: Access) -> Vec<u8> {
     let access = match access {
         Access::Full => "write",
@@ -13,12 +13,12 @@ pub(super) fn greeting(peer: &str, cluster: &str, access: Access) -> Vec<u8> {
         .into_bytes()
 }
 
-/// That a request is, or will be, done; `body` is JSON.
+/// A request is, or will be, performed; `body` is JSON.
 pub(super) fn ok(id: &str, body: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"id\":{id},\"ok\":{body}}}\n").as_bytes());
 }
 
-/// That a request cannot be done, and why.
+/// A request failed, and why.
 pub(super) fn fault(id: Option<&str>, fault: &Fault, out: &mut Vec<u8>) {
     let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
     let Fault { code, say } = fault;
@@ -27,7 +27,7 @@ pub(super) fn fault(id: Option<&str>, fault: &Fault, out: &mut Vec<u8>) {
     );
 }
 
-/// That a subscription is over: why, and where it would go on.
+/// A subscription ended: why, and where it could continue.
 pub(super) fn end(id: &str, why: &Fault, next: &str, out: &mut Vec<u8>) {
     let next = if next.is_empty() { String::new() } else { format!(",{next}") };
     let Fault { code, say } = why;
@@ -41,5 +41,5 @@ pub(super) fn text(text: &str) -> String {
     serde_json::to_string(text).expect("any text can be written as JSON")
 }
 
-/// The version of what is said on the socket.
+/// The version of the socket's protocol.
 const SPEAKS: u32 = 1;

@@ -1,6 +1,6 @@
-//! Requests on their way to the loop. Questions and what changes something go separate ways, so
-//! that `status` is answered while readings wait for room. What waits is bounded by number and by
-//! bytes; who finds no room waits, and asks again.
+//! Requests on their way to the loop. Questions and changing requests use separate queues, so that
+//! `status` is answered while readings wait for room. The queues are bounded by number and by
+//! bytes; a client without room waits, and its request is tried again.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::{Ask, Shared, What};
 
-/// The end of the thread that serves the clients.
+/// The end of the serving thread.
 #[derive(Debug)]
 pub(super) struct Asks {
     questions: SyncSender<Ask>,
@@ -31,7 +31,7 @@ pub(super) fn channel() -> (Asks, Asked) {
 }
 
 impl Asks {
-    /// Hands one on, or gives it back where there is no room.
+    /// Passes a request on, or returns it if there is no room.
     pub(super) fn pass_on(&self, ask: Ask, shared: &Shared) -> Result<(), Ask> {
         let way = match &ask.what {
             What::Status | What::Survey | What::Members | What::Why(_) => &self.questions,
@@ -49,14 +49,14 @@ impl Asks {
         };
         match way.try_send(ask) {
             Err(TrySendError::Full(ask)) => Err(ask),
-            // Where the loop is gone, nobody is answered any more.
+            // If the loop is gone, no request is answered any more.
             Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
         }
     }
 }
 
 impl Asked {
-    /// The next request; of readings and other orders only where there is room for them.
+    /// The next request; changing requests only if there is room for them.
     pub(super) fn next(&self, takes_orders: bool) -> Option<Ask> {
         self.questions
             .try_recv()
@@ -65,7 +65,7 @@ impl Asked {
     }
 }
 
-/// A reading that a client publishes; it counts until the node has taken it.
+/// A reading of a client; it counts until the node has taken it.
 #[derive(Debug)]
 pub struct Payload {
     bytes: Vec<u8>,
@@ -93,7 +93,7 @@ impl Drop for Payload {
     }
 }
 
-/// Requests of each of the two kinds that may wait for the loop.
+/// How many requests of each kind may wait for the loop.
 const ASKS_MAX: usize = 8_192;
-/// Bytes of readings that may wait for it.
+/// Bytes of readings that may wait for the loop.
 const PAYLOAD_BYTES_MAX: u64 = 32 << 20;

@@ -1,4 +1,4 @@
-//! One connection: bytes in, as lines; lines out, as bytes. Bounded both ways.
+//! One connection: bytes in, as lines; lines out, as bytes. Both directions are bounded.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -9,7 +9,7 @@ use mio::net::UnixStream;
 use super::subscription::Subscription;
 use super::{Access, Ask};
 
-/// Somebody who is connected.
+/// A connected client.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) stream: UnixStream,
@@ -19,51 +19,50 @@ pub(super) struct Client {
     written: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// Set once the other end reads nothing more. What it has asked for before is done, although it
-    /// does not hear of it.
+    /// Set once the other end reads nothing more. Its earlier requests are performed, although it
+    /// does not get the answers.
     pub(super) hung_up: bool,
-    /// Set once the other end has said all that it has to say.
+    /// Set once the other end has sent everything.
     ended: bool,
-    /// Set once nothing more is to be read, and the connection is closed when everything is
-    /// written.
+    /// Set once nothing more is read, and the connection closes when everything is written.
     pub(super) closing: bool,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
-    /// Which of them comes first.
+    /// The subscription that comes first.
     pub(super) first: usize,
-    /// Requests that the loop has not answered for good.
+    /// Requests without a final answer.
     open: BTreeMap<String, Open>,
     /// How many of them have long answers.
     questions: usize,
-    /// A request that the loop had no room for; nothing more is read before it is passed on.
+    /// A request for which the loop had no room; nothing more is read before it is passed on.
     pub(super) postponed: Option<Ask>,
     pub(super) active_at: Instant,
 }
 
-/// Bytes that were read, as lines. Each byte is searched and moved once, however slowly or finely a
+/// Received bytes, as lines. Each byte is searched and moved once, however slowly or finely a
 /// client cuts its lines.
 #[derive(Debug)]
 struct Input {
     bytes: Vec<u8>,
-    /// Where what has not been taken begins.
+    /// The start of the unread bytes.
     begin: usize,
-    /// Where the first line that is whole ends, or else up to where there is no end of a line.
+    /// The end of the first whole line, or the offset up to which there is no line end.
     end: Result<usize, usize>,
-    /// How many bytes of a line that is too long have been thrown away.
+    /// How many bytes of an overlong line have been dropped.
     skipped: Option<u64>,
-    /// The longest line.
+    /// The maximum length of a line.
     most: usize,
 }
 
-/// What kind of request is open.
+/// The kind of an open request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Open {
     Publish,
     Leave,
-    /// One whose answer may be long.
+    /// A request whose answer may be long.
     Other,
 }
 
-/// A line, or what stands in its place.
+/// A line, or its replacement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Whole(Vec<u8>),
@@ -96,7 +95,7 @@ impl Input {
         }
     }
 
-    /// The next line that has been read whole.
+    /// The next whole line.
     fn line(&mut self) -> Option<Line> {
         let Ok(end) = self.end else {
             if self.rest() > self.most || self.skipped.is_some() {
@@ -158,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Reads what there is, up to a bound.
+    /// Reads available bytes, up to a bound.
     pub(super) fn fill(&mut self) {
         if !self.readable || self.ended || self.input.has_line() {
             return;
@@ -170,8 +169,8 @@ impl Client {
                 Ok(count) => self.input.add(&chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                // It was closed before all was read that it has been sent, if only the greeting.
-                // What it had said came before.
+                // The client closed before it read everything sent to it, even if only the
+                // greeting. Its own requests came before that.
                 Err(_) => (self.ended, self.hung_up) = (true, true),
             }
             if !self.readable || self.ended || self.input.rest() > self.input.most {
@@ -180,28 +179,27 @@ impl Client {
         }
     }
 
-    /// The next line that has been read whole.
+    /// The next whole line.
     pub(super) fn line(&mut self) -> Option<Line> {
         self.input.line()
     }
 
-    /// The longest line that it may say.
+    /// The maximum length of its lines.
     pub(super) fn line_max(&self) -> usize {
         self.input.most
     }
 
-    /// Whether there is something to do for what it says.
+    /// Whether its input may need attention.
     pub(super) fn may_have_more(&self) -> bool {
         self.may_be_read() && (self.input.has_line() || self.readable && !self.ended)
     }
 
-    /// Whether more of what it says may be read.
+    /// Whether more of its input may be read.
     pub(super) fn may_be_read(&self) -> bool {
         !self.closing && !self.is_full() && self.postponed.is_none()
     }
 
-    /// How many bytes stand behind the last end of a line, once its writer has gone; they are
-    /// forgotten.
+    /// How many bytes follow the last line end, after the client has gone; they are dropped.
     pub(super) fn take_torn(&mut self) -> Option<u64> {
         let left = self.input.skipped.unwrap_or(0) + self.input.rest() as u64;
         if !self.ended || left == 0 || self.input.has_line() {
@@ -212,7 +210,7 @@ impl Client {
         Some(left)
     }
 
-    /// Whether it wants nothing more: its writer has gone, and all is answered.
+    /// Whether it needs nothing more: the client has gone, and everything is answered.
     pub(super) fn is_done(&self) -> bool {
         let is_written = self.output.is_empty();
         let asks_no_more = self.ended && !self.input.has_line() && self.postponed.is_none();
@@ -221,7 +219,7 @@ impl Client {
             || is_written && (self.closing || asks_no_more && awaits_nothing)
     }
 
-    /// Whether it has so much to be answered that nothing more is read from it.
+    /// Whether so many requests are unanswered that no more are read.
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= OPEN_MAX
             || self.questions >= QUESTIONS_MAX
@@ -239,25 +237,25 @@ impl Client {
         self.open.contains_key(id)
     }
 
-    /// A request is answered for good; whether it was open.
+    /// A request got its final answer; true if it was open.
     pub(super) fn finish(&mut self, id: &str) -> bool {
         let kind = self.open.remove(id);
         self.questions -= usize::from(kind == Some(Open::Other));
         kind.is_some()
     }
 
-    /// All requests that are open; none is from now on.
+    /// Closes all open requests, and returns them.
     pub(super) fn finish_all(&mut self) -> BTreeMap<String, Open> {
         self.questions = 0;
         std::mem::take(&mut self.open)
     }
 
-    /// Where answers go.
+    /// The output buffer for answers.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
-    /// The subscriptions, and where their records go.
+    /// The subscriptions, and the output buffer for their records.
     pub(super) fn streams(&mut self) -> (&mut BTreeMap<String, Subscription>, &mut Vec<u8>) {
         (&mut self.subscriptions, &mut self.output)
     }
@@ -267,7 +265,7 @@ impl Client {
         self.output.len() < RECORDS_ROOM
     }
 
-    /// Writes what there is.
+    /// Writes as much as possible.
     pub(super) fn flush(&mut self) {
         while self.writable && !self.hung_up && self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
@@ -278,7 +276,7 @@ impl Client {
             }
         }
         if self.hung_up {
-            // Nobody hears it, nobody follows, and nobody waits for an answer.
+            // Nothing reads the output, so subscriptions and open requests end.
             self.subscriptions.clear();
             self.finish_all();
             self.written = self.output.len();
@@ -293,13 +291,13 @@ impl Client {
         }
     }
 
-    /// Whether it neither wants nor awaits anything.
+    /// Whether it has no open request and no subscription.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty() && self.subscriptions.is_empty() && self.output.is_empty()
     }
 }
 
-/// Whom the kernel says that this is; for messages about connections that go wrong.
+/// The kernel's identification of the client, for messages about failed connections.
 pub(super) fn who(stream: &UnixStream) -> String {
     let credentials =
         nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials);
@@ -311,19 +309,19 @@ pub(super) fn who(stream: &UnixStream) -> String {
 
 /// The bytes of one read.
 const READ_BYTES: usize = 16 << 10;
-/// Reads in one turn.
+/// Reads per turn.
 const READS_MOST: usize = 16;
 /// The longest request: a reading of 1 MiB (`payload_max`) in base64, and its keys.
 const LINE_MAX: usize = 2 << 20;
 /// The longest request of a client that may not publish.
 const QUESTION_MAX: usize = 64 << 10;
-/// Requests of one client that may be open.
+/// How many requests of one client may be open.
 const OPEN_MAX: usize = 4_096;
-/// Those among them whose answers may be long.
+/// How many of them may have long answers.
 const QUESTIONS_MAX: usize = 64;
-/// Bytes of answers that may wait for a client before nothing more is read from it.
+/// Bytes of answers that may wait for a client before no more of its requests are read.
 const ANSWERS_MAX: usize = 256 << 10;
-/// Bytes of records that are made ready for one client.
+/// Bytes of records that are prepared for one client.
 pub(super) const RECORDS_ROOM: usize = 64 << 10;
 
 #[cfg(test)]

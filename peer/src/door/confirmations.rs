@@ -1,9 +1,9 @@
-//! Who waits to hear what becomes of which reading.
+//! Confirmations for publishers: which request waits for which stage of which reading.
 //!
-//! A publisher hears that its reading is accepted (it has its number), ordered (it stands in the
-//! log) and safe (it is stable), up to the one that it asked for; or that it is lost. A publisher
-//! that gives its reading a token may say the same again, over another connection too, and the
-//! reading is published once.
+//! A publisher is told that its reading is accepted (it has its number), ordered (it is in the log)
+//! and safe (it is stable), up to the stage that it asked for; or that it is lost. A publisher that
+//! gives its reading a token may repeat the request, also over another connection, and the reading
+//! is published once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -14,19 +14,19 @@ use protocol::log_id::full;
 use super::{Asker, Door, Fault, Wait};
 use crate::tokens::{self, Line};
 
-/// What has been promised to whom.
+/// The open confirmations.
 #[derive(Debug, Default)]
 pub struct Confirmations {
     waiting: BTreeMap<Oseq, Vec<Waiting>>,
-    /// What became of readings with a token.
+    /// The state of readings with a token.
     tokens: HashMap<String, Fate>,
     /// The same tokens, oldest first.
     order: VecDeque<String>,
     /// The tokens of readings that are not safe yet.
     unsettled: BTreeMap<Oseq, String>,
-    /// What earlier lives of this peer have stored of their tokens.
+    /// The stored tokens of earlier lives of this peer.
     earlier: HashMap<String, Line>,
-    /// What is to be stored.
+    /// Changes to be stored.
     changes: Vec<Line>,
 }
 
@@ -36,21 +36,20 @@ struct Waiting {
     wait: Wait,
 }
 
-/// What became of a reading so far.
+/// The state of a reading so far.
 #[derive(Clone, Debug)]
 struct Fate {
     inc: Incarnation,
     oseq: Oseq,
     is_ordered: bool,
-    /// Where it stands, if that is known.
+    /// Its position, if known.
     place: Option<Place>,
     is_safe: bool,
     is_lost: bool,
 }
 
 impl Confirmations {
-    /// Answers whoever publishes something again under a token that is known; gives the asker back
-    /// where it is not.
+    /// Answers a repeated request with a known token; returns the asker if the token is unknown.
     pub fn repeat(&mut self, token: &str, to: Asker, wait: Wait, door: &Door) -> Option<Asker> {
         let Some(fate) = self.tokens.get(token) else {
             let Some(line) = self.earlier.get(token) else { return Some(to) };
@@ -112,18 +111,18 @@ impl Confirmations {
         }
     }
 
-    /// A reading with a token was not taken.
+    /// A reading with a token was refused.
     pub fn refuse(&mut self, token: Option<String>) {
         self.changes
             .extend(token.map(|token| Line { is: tokens::Fate::Refused, ..Line::begun(&token) }));
     }
 
-    /// What earlier lives of this peer have stored.
+    /// Takes the stored tokens of earlier lives.
     pub fn recall(&mut self, lines: Vec<Line>) {
         self.earlier = lines.into_iter().map(|line| (line.token.clone(), line)).collect();
     }
 
-    /// What is to be stored of tokens.
+    /// Changes of tokens to be stored.
     pub fn take_changes(&mut self) -> Vec<Line> {
         std::mem::take(&mut self.changes)
     }
@@ -140,7 +139,7 @@ impl Confirmations {
         self.tokens.insert(token, fate);
     }
 
-    /// Readings that have numbers are this peer's under another incarnation.
+    /// Numbered readings now belong to another incarnation of this peer.
     pub fn on_renumbered(&mut self, inc: Incarnation, first: Oseq, last: Oseq, door: &Door) {
         for (oseq, waiting) in self.waiting.range(first..=last) {
             waiting.iter().for_each(|one| {
@@ -152,7 +151,7 @@ impl Confirmations {
         }
     }
 
-    /// Some are ordered, or safe.
+    /// Readings are ordered, or safe.
     pub fn on_published(
         &mut self,
         inc: Incarnation,
@@ -197,7 +196,7 @@ impl Confirmations {
         }
     }
 
-    /// Some are declared lost.
+    /// Readings are declared lost.
     pub fn on_lost(&mut self, first: Oseq, last: Oseq, door: &Door) {
         let gone: Vec<Oseq> = self.waiting.range(first..=last).map(|(oseq, _)| *oseq).collect();
         for waiting in gone.into_iter().filter_map(|oseq| self.waiting.remove(&oseq)).flatten() {
@@ -212,7 +211,7 @@ impl Confirmations {
         self.settle(first, last);
     }
 
-    /// Nothing more will be heard of these.
+    /// These readings get no more confirmations.
     fn settle(&mut self, first: Oseq, last: Oseq) {
         let settled: Vec<Oseq> =
             self.unsettled.range(first..=last).map(|(oseq, _)| *oseq).collect();
@@ -222,7 +221,7 @@ impl Confirmations {
     }
 }
 
-/// Answers with what an earlier life has stored.
+/// Answers from the stored tokens of an earlier life.
 fn repeat_earlier(line: &Line, to: Asker, wait: Wait, door: &Door) {
     let reached = match line.is {
         tokens::Fate::Lost => return door.refuse(to, lost()),
@@ -260,7 +259,7 @@ fn repeat_earlier(line: &Line, to: Asker, wait: Wait, door: &Door) {
 }
 
 impl Fate {
-    /// As it is stored.
+    /// The stored form.
     fn line(&self, token: &str) -> Line {
         let is = match (self.is_lost, self.is_safe, self.is_ordered) {
             (true, ..) => tokens::Fate::Lost,
@@ -302,9 +301,9 @@ fn body(reached: Wait, inc: Incarnation, oseq: Oseq, place: Option<&Place>, agai
     format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place}{again}}}")
 }
 
-/// Requests that may wait for one reading.
+/// How many requests may wait for one reading.
 const REPEATS_MOST: usize = 1_024;
-/// Tokens that are remembered.
+/// How many tokens are remembered.
 const TOKENS_MOST: usize = 4_096;
 
 #[cfg(test)]
@@ -330,7 +329,7 @@ mod tests {
         Place { seq: Seq(first + 100), log: log("a"), epoch: epoch(1, "a") }
     }
 
-    /// What was answered since the last time, in few words.
+    /// The answers since the last call, in short form.
     fn said(door: &Door) -> String {
         let word = |word: Word| match word {
             Word::Ok(to, body, is_last) => {
@@ -404,7 +403,7 @@ mod tests {
         };
         assert!(!repeat(&mut confirmations, 1, Wait::Safe));
         confirmations.accept((INC, Oseq(1)), asker(1), Wait::Safe, Some("t".to_owned()), &door);
-        // While the first still waits.
+        // While the first request still waits.
         assert!(repeat(&mut confirmations, 2, Wait::Ordered));
         assert_eq!(said(&door), "1:accepted 2:accepted again");
         confirmations.on_published(
@@ -439,7 +438,7 @@ mod tests {
             confirmations.take_changes().last().map(|line| (line.is, line.seq)),
             Some((tokens::Fate::Ordered, None))
         );
-        // Another log has it at a place, and then it is gone from there, too.
+        // Another log has it at a position, and then it is lost there, too.
         confirmations.on_published(
             INC,
             (Oseq(1), Oseq(1)),

@@ -1,5 +1,4 @@
-//! What is delivered, for the page: the same records as on the socket, without the lines round
-//! them.
+//! Deliveries for the page: the same records as on the socket, without the surrounding lines.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +13,17 @@ use super::request::{From, Subscribe};
 use super::subscription::{Step, Subscription};
 use crate::record::Renderer;
 
-/// What has been delivered, and what writes it down.
+/// The history, and the encoder of its records.
 pub(crate) struct Past<'a> {
     pub(super) history: &'a History,
     pub(super) renderer: &'a mut Renderer,
 }
 
-/// Where a feed begins.
+/// The start of a feed.
 pub(crate) enum Begin {
-    /// With what was delivered at that moment (in microseconds since 1970) or later.
+    /// With the deliveries at that time (in microseconds since 1970) or later.
     Since(u64),
-    /// Behind that position of that log; with the epoch of what stands there, if that is known.
+    /// After that position of that log; with the epoch of the entry there, if known.
     Behind(LogId, Seq, Option<Epoch>),
 }
 
@@ -35,19 +34,19 @@ pub(crate) struct Feed {
     lines: Vec<u8>,
 }
 
-/// What came of moving on.
+/// The result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// There is nothing more, for now.
+    /// There are no more records for now.
     Idle,
-    /// There is more, and no room for it.
+    /// There are more records, and no room for them.
     More,
-    /// It is over: why.
+    /// The feed has ended, and why.
     Over(Fault),
 }
 
 impl Past<'_> {
-    /// How many records stand behind that moment, and when the first of them was delivered.
+    /// How many records follow that time, and when the first of them was delivered.
     pub(crate) fn since(&self, at: u64) -> Option<(u64, u64)> {
         let cursor = self.history.since(at);
         let first = self.history.item(cursor.item)?;
@@ -67,7 +66,7 @@ impl Feed {
         Self { subscription: Subscription::new(ID, asked, past.history, now), lines: Vec::new() }
     }
 
-    /// Takes the next records, some `room` bytes of them, and hands each on as JSON.
+    /// Takes the next records, about `room` bytes of them, and passes each on as JSON.
     pub(crate) fn take(
         &mut self,
         past: &mut Past<'_>,
@@ -91,12 +90,12 @@ impl Feed {
         }
     }
 
-    /// Whether there may be something for it.
+    /// Whether there may be records for it.
     pub(crate) fn wants(&self, past: &Past<'_>) -> bool {
         self.subscription.wants(past.history)
     }
 
-    /// Whether its reader is too slow; why.
+    /// Whether its reader is too slow, and why.
     pub(crate) fn is_too_slow(&mut self, past: &Past<'_>, now: Instant) -> Option<Fault> {
         self.subscription.is_too_slow(past.history, now)
     }

@@ -1,7 +1,7 @@
-//! Which records a subscription wants: by kind, by sensor, by origin.
+//! The filter of a subscription: by kind, by sensor, by origin.
 //!
-//! Subscriptions that want the same share one filter ([`Filters`]), and it keeps what it has found
-//! out: a delivery of which nothing is wanted is looked at once, however many follow.
+//! Subscriptions with equal filters share one ([`Filters`]), and it caches its results: a delivery
+//! without a wanted record is examined once, however many subscriptions share the filter.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,24 +13,24 @@ use protocol::io::Delivery;
 use super::history::{History, Item, Sensors};
 use crate::sensors::split;
 
-/// What a subscription wants.
+/// A filter of records.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     kinds: Option<Vec<Kind>>,
     sensor: Option<Names>,
     origin: Option<GlobMatcher>,
-    /// Deliveries, by their numbers, of which nothing is wanted, as they were found last.
+    /// The numbers of deliveries without a wanted record, as last found.
     unwanted: Mutex<Range<u64>>,
 }
 
-/// The filters of all subscriptions that there are.
+/// The filters of all present subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     all: Vec<Weak<Filter>>,
 }
 
 impl Filters {
-    /// Gives back the filter, or an equal one that another subscription has already.
+    /// Returns the filter, or an equal one of another subscription.
     pub(super) fn share(&mut self, filter: Arc<Filter>) -> Arc<Filter> {
         self.all.retain(|known| known.strong_count() > 0);
         if let Some(same) =
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// A pattern of sensor names, and what it said of the names that it was asked about.
+/// A pattern of sensor names, and its cached results.
 #[derive(Debug)]
 struct Names {
     pattern: GlobMatcher,
@@ -96,7 +96,7 @@ impl Names {
 }
 
 impl Filter {
-    /// Of these kinds (all where none are named), and of readings those whose sensor and origin
+    /// A filter of these kinds (all if none are named), and of readings whose sensor and origin
     /// match the patterns.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Filter {
         origin: Option<&str>,
     ) -> Result<Self, String> {
         let glob = |key: &str, pattern: &str| {
-            // A longer one may become a machine that is larger than the library makes.
+            // A longer pattern may become a larger automaton than the library permits.
             if pattern.len() > PATTERN_MAX {
                 return Err(format!(
                     "{key}: the pattern has {} bytes; {PATTERN_MAX} are the most",
@@ -143,9 +143,9 @@ impl Filter {
             && pattern(self.origin.as_ref()) == pattern(other.origin.as_ref())
     }
 
-    /// Finds the first delivery at or behind `from` of which it may want a record. Where there is
-    /// none, this is the end of the history. It looks at `most` deliveries that it has not looked
-    /// at before, and stops there.
+    /// Finds the first delivery at or after `from` with a possibly wanted record, or the end of the
+    /// history. It examines at most `most` deliveries that it has not examined before, and stops
+    /// there.
     pub(super) fn skip(&self, history: &History, from: u64, most: u64) -> u64 {
         let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
         if from < unwanted.start || from > unwanted.end {
@@ -175,15 +175,15 @@ impl Filter {
         }
     }
 
-    /// Whether it wants a reading of a delivery that it may want.
+    /// Whether it wants a reading of a delivery with possibly wanted records.
     pub(super) fn wants_reading(&self, payload: &[u8]) -> bool {
         self.sensor.as_ref().is_none_or(|names| names.wants(&split::sensor(payload)))
     }
 }
 
-/// Names of sensors that a pattern remembers.
+/// How many sensor names a pattern caches.
 const KNOWN_MOST: usize = 1_024;
-/// The longest name that it remembers.
+/// The longest name that it caches.
 const KNOWN_BYTES: usize = 128;
 /// The longest pattern.
 const PATTERN_MAX: usize = 256;
@@ -227,7 +227,7 @@ mod tests {
         let even = filter(&[Kind::Reading], Some("s[0]"), None);
         let none = filter(&[Kind::Reading], Some("nothing"), None);
         for _ in 0..2 {
-            // The first one is forgotten.
+            // The first one is dropped.
             assert_eq!([1, 2, 3, 4].map(|from| skip(&gaps, from, 9)), [2, 2, 4, 4]);
             assert_eq!([1, 2, 3, 4].map(|from| skip(&even, from, 9)), [1, 3, 3, 4]);
             assert_eq!([3, 1, 4].map(|from| skip(&none, from, 9)), [4, 4, 4]);

@@ -18,7 +18,7 @@ pub(super) fn epoch(round: u64, owner: &str) -> Epoch {
     Epoch { round, owner: member(owner) }
 }
 
-/// The log that somebody has founded.
+/// The log that this peer has founded.
 pub(super) fn log(owner: &str) -> LogId {
     LogId::founded_by(epoch(1, owner))
 }
@@ -45,12 +45,12 @@ pub(super) fn run(owner: &str, round: u64, positions: std::ops::RangeInclusive<u
     })
 }
 
-/// What was handed over there is not what the group has.
+/// The deliveries there differ from the group's log.
 pub(super) fn diverged(from: u64, to: u64) -> Delivery {
     Delivery::Diverged { log: log("a"), from: Seq(from), to: Seq(to) }
 }
 
-/// The group becomes part of another one.
+/// The group merges into another one.
 pub(super) fn merged(at: u64) -> Delivery {
     Delivery::Merged { log: log("a"), at: Seq(at), into: log("a"), leader: member("b").id }
 }
@@ -75,7 +75,7 @@ pub(super) fn gap(from: u64, to: u64) -> Delivery {
     Delivery::Gap { log: log("a"), from: Seq(from), to: Seq(to), why: "it was away".to_owned() }
 }
 
-/// What has been delivered, one a second.
+/// A history with one delivery per second.
 pub(super) fn history(records: u64, deliveries: Vec<Delivery>) -> History {
     let mut history = History::new(Bounds { records, bytes: 1 << 30 });
     for (second, delivery) in deliveries.into_iter().enumerate() {

@@ -1,14 +1,14 @@
-//! Where the sockets of peers lie.
+//! The folders of peers' sockets.
 
 use std::env;
 use std::path::PathBuf;
 
 use super::Opening;
 
-/// The folders for the socket of a peer of this user, the preferred one first; it takes the first
-/// that will have it. `PEER_SOCKETS` names the only one. A service has the one that systemd has
-/// made for it (`RUNTIME_DIRECTORY`). A peer that opens its socket to others has it where they get
-/// to; any other one where this session has such things (`XDG_RUNTIME_DIR`), or in `/tmp`.
+/// The folders for the socket of a peer of this user, the preferred one first; the first usable one
+/// is taken. `PEER_SOCKETS` names the only one. A service has the folder that systemd created for
+/// it (`RUNTIME_DIRECTORY`). A peer that opens its socket to other users needs a folder that they
+/// can reach; any other peer uses the session's folder (`XDG_RUNTIME_DIR`), or `/tmp`.
 #[must_use]
 pub fn folders(opening: &Opening) -> Vec<PathBuf> {
     if let Some(only) = named() {
@@ -24,7 +24,7 @@ pub fn folders(opening: &Opening) -> Vec<PathBuf> {
     service.into_iter().chain(session()).chain([own()]).collect()
 }
 
-/// The folders in which a command of this user looks first.
+/// The folders that a command of this user searches first.
 #[must_use]
 pub fn looked_in() -> Vec<PathBuf> {
     named().map_or_else(
@@ -51,7 +51,7 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// What the names of these folders begin with.
+/// The beginning of these folders' names.
 pub const NAME: &str = "sensor-peers";
 /// The folder of peers that run as services.
 const SERVICES: &str = "/run/sensor-peers";

@@ -1,8 +1,8 @@
-//! What has been delivered here lately, for subscriptions that begin in the past.
+//! The recent deliveries, for subscriptions that begin in the past.
 //!
 //! It keeps as much as the log retains in memory (`retain_entries`, `retain_bytes`), in the order
-//! of delivery, which is the order of the log as long as this peer stays in one. After a merge a
-//! position can stand here twice; the records `diverged` and `merged` stand between the two, as in
+//! of delivery, which is the order of the log as long as this peer stays in one log. After a merge
+//! a position may appear twice; the records `diverged` and `merged` are between the two, as in
 //! `ordered.jsonl`.
 
 use std::borrow::Cow;
@@ -20,17 +20,16 @@ use crate::sensors::split;
 #[derive(Debug)]
 pub(super) struct History {
     items: VecDeque<Item>,
-    /// The number of the oldest item; numbers rise by one with each delivery and are never used
-    /// again.
+    /// The number of the oldest item; numbers rise by one with each delivery and are never reused.
     first: u64,
     bounds: Bounds,
-    /// How many records there have been in all.
+    /// How many records there have been in total.
     records: u64,
-    /// How many bytes they weighed in all.
+    /// How many bytes they had in total.
     bytes: u64,
 }
 
-/// How much is kept.
+/// The limits of the history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) records: u64,
@@ -43,50 +42,50 @@ pub(super) struct Item {
     pub(super) delivery: Delivery,
     /// When it was delivered, in microseconds since 1970.
     pub(super) at: u64,
-    /// How many records, and how many bytes of them, there have been before it.
+    /// The number and the bytes of all records before it.
     records_before: u64,
     bytes_before: u64,
     sensors: OnceCell<Sensors>,
 }
 
-/// The sensors of a run of readings.
+/// The sensors in a run of readings.
 #[derive(Debug)]
 pub(super) enum Sensors {
-    /// No others than these; a reading that names none counts as one of the empty name.
+    /// Only these; a reading without a sensor name counts as one of the empty name.
     Few(BTreeSet<String>),
-    /// So many that each reading has to be looked at.
+    /// Too many to list, so each reading has to be examined.
     Many,
 }
 
 /// A place between two records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor {
-    /// The number of the item that comes next.
+    /// The number of the next item.
     pub(super) item: u64,
-    /// How many records of that item are behind.
+    /// How many records of that item are before the place.
     pub(super) within: u64,
 }
 
-/// A position as a client names it.
+/// A position in a client's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) log: LogId,
     pub(super) seq: Seq,
-    /// The epoch of what stands just before it, where the client knows that.
+    /// The epoch of the entry just before it, if the client knows it.
     pub(super) epoch: Option<Epoch>,
 }
 
-/// Where a place is found.
+/// The result of finding a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Just here.
+    /// Exactly here.
     At(Cursor),
-    /// It is not kept any more, or was never delivered here: the first position kept after it
-    /// stands here.
+    /// It is not retained any more, or was never delivered here: the first retained position after
+    /// it is here.
     After(Cursor),
     /// It is still to come.
     Ahead,
-    /// Nothing of that log is kept, and what is delivered now is of another one.
+    /// No entry of that log is retained, and new deliveries are of another log.
     Nowhere,
 }
 
@@ -95,7 +94,7 @@ impl History {
         Self { items: VecDeque::new(), first: 0, bounds, records: 0, bytes: 0 }
     }
 
-    /// Adds what was just delivered, and forgets what has become too much.
+    /// Adds a delivery, and drops old ones beyond the limits.
     pub(super) fn add(&mut self, delivery: Delivery, at: u64) {
         let (records, bytes) = (records_of(&delivery), weight(&delivery));
         let (records_before, bytes_before) = (self.records, self.bytes);
@@ -120,60 +119,60 @@ impl History {
         }
     }
 
-    /// How many records there have been in all, and how many bytes of them.
+    /// The number and the bytes of all records so far.
     pub(super) fn amount(&self) -> (u64, u64) {
         (self.records, self.bytes)
     }
 
-    /// Whether so much has come since there was that amount, that it may be half of what is kept.
+    /// Whether the records since then may be half of the retained ones.
     pub(super) fn is_half_new(&self, (records, bytes): (u64, u64)) -> bool {
         (self.records - records) * 2 > self.bounds.records
             || (self.bytes - bytes) * 2 > self.bounds.bytes
     }
 
-    /// Before the oldest record kept.
+    /// Before the oldest retained record.
     pub(super) fn start(&self) -> Cursor {
         Cursor { item: self.first, within: 0 }
     }
 
-    /// Behind the newest record.
+    /// After the newest record.
     pub(super) fn end(&self) -> Cursor {
         Cursor { item: self.first + self.items.len() as u64, within: 0 }
     }
 
-    /// The item of that number; none behind the newest, and none that is forgotten.
+    /// The item of that number; none if it is still to come or was dropped.
     pub(super) fn item(&self, number: u64) -> Option<&Item> {
         self.items.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// Whether what comes next there is forgotten.
+    /// Whether the next item there was dropped.
     pub(super) fn has_lost(&self, cursor: Cursor) -> bool {
         cursor.item < self.first
     }
 
-    /// How many records, and about how many bytes of them, stand behind the cursor.
+    /// The number and the approximate bytes of the records after the cursor.
     pub(super) fn behind(&self, cursor: Cursor) -> (u64, u64) {
         self.item(cursor.item).map_or((0, 0), |item| {
             (self.records - item.records_before - cursor.within, self.bytes - item.bytes_before)
         })
     }
 
-    /// The log of the newest delivery, and the position that comes next there.
+    /// The log of the newest delivery, and the next position there.
     pub(super) fn next_position(&self) -> Option<(LogId, Seq)> {
         self.items.iter().rev().find_map(|item| match &item.delivery {
-            // What follows a merge says by itself where it stands.
+            // The next item after a merge names its own position.
             Delivery::Merged { .. } => None,
             Delivery::Diverged { log, from, .. } => Some((log.clone(), *from)),
             delivery => Some((delivery.log().clone(), delivery.range().1.next())),
         })
     }
 
-    /// The oldest position kept, and its log.
+    /// The oldest retained position, and its log.
     pub(super) fn oldest_position(&self) -> Option<(LogId, Seq)> {
         self.items.front().map(|item| (item.delivery.log().clone(), item.delivery.range().0))
     }
 
-    /// The position of what comes next at the cursor.
+    /// The position of the next record at the cursor.
     pub(super) fn position(&self, cursor: Cursor) -> Option<(LogId, Seq)> {
         match self.item(cursor.item) {
             Some(item) => {
@@ -183,8 +182,8 @@ impl History {
         }
     }
 
-    /// Whether what stands at the cursor, or just before it, says what has become of positions, and
-    /// is at none.
+    /// Whether the record at the cursor, or just before it, reports the fate of positions and has
+    /// no position itself.
     pub(super) fn is_between(&self, cursor: Cursor) -> bool {
         let is_aside = |number: Option<u64>| {
             number.and_then(|number| self.item(number)).is_some_and(|item| !item.is_content())
@@ -192,13 +191,13 @@ impl History {
         cursor.within == 0 && (is_aside(Some(cursor.item)) || is_aside(cursor.item.checked_sub(1)))
     }
 
-    /// The first record delivered at that moment or later.
+    /// The first record delivered at that time or later.
     pub(super) fn since(&self, at: u64) -> Cursor {
         let before = self.items.partition_point(|item| item.at < at);
         Cursor { item: self.first + before as u64, within: 0 }
     }
 
-    /// The place before the last `count` readings that are wanted.
+    /// The place before the last `count` wanted readings.
     pub(super) fn before_last(
         &self,
         count: u64,
@@ -227,9 +226,9 @@ impl History {
         self.start()
     }
 
-    /// Where a position is. Of a position that stands here twice, the one behind what the client
-    /// has had, if it says which epoch that was; else the first, so that it is told what has become
-    /// of it.
+    /// Finds a position. If the position appears twice, the one after the client's last record, if
+    /// the client names its epoch; otherwise the first, so that the client is told what became of
+    /// it.
     pub(super) fn find(&self, place: &Place) -> Found {
         let Place { log, seq, epoch } = place;
         if let Some(epoch) = epoch {
@@ -259,12 +258,12 @@ impl History {
 }
 
 impl Item {
-    /// How many records it is.
+    /// The number of its records.
     pub(super) fn records(&self) -> u64 {
         records_of(&self.delivery)
     }
 
-    /// The sensors of its readings, by their own words.
+    /// The sensors named in its readings.
     pub(super) fn sensors(&self) -> &Sensors {
         self.sensors.get_or_init(|| {
             let Delivery::Run(run) = &self.delivery else { return Sensors::Few(BTreeSet::new()) };
@@ -272,22 +271,23 @@ impl Item {
         })
     }
 
-    /// The same, where they are needed at all.
+    /// The same, if they are needed at all.
     pub(super) fn sensors_if(&self, needed: bool) -> Option<&Sensors> {
         needed.then(|| self.sensors())
     }
 
-    /// Whether it says what stands at its positions, and not what has become of them.
+    /// Whether it has the content of its positions, and not their fate.
     pub(super) fn is_content(&self) -> bool {
         !matches!(self.delivery, Delivery::Diverged { .. } | Delivery::Merged { .. })
     }
 
-    /// How many of its records stand before a position of its.
+    /// How many of its records are before that position.
     fn within(&self, seq: Seq) -> u64 {
         if let Delivery::Run(run) = &self.delivery { seq.above(run.first) } else { 0 }
     }
 
-    /// The place behind its record at the position before `seq`, if it has that one, of that epoch.
+    /// The place after its record at the position before `seq`, if it has that record, of that
+    /// epoch.
     fn ends_before(&self, log: &LogId, seq: Seq, epoch: &Epoch, number: u64) -> Option<Cursor> {
         let (from, to) = self.delivery.range();
         let is_it = self.is_content()
@@ -306,12 +306,10 @@ impl Item {
     }
 }
 
-/// The sensors that these readings may be of, the empty name among them; none, if they are too
-/// many.
+/// The possible sensors of these readings, the empty name among them; none if there are too many.
 ///
-/// This thread has not read the payloads before, so the processor waits for memory at each of them.
-/// The loop reads the first bytes of several payloads before it decides anything, so that these
-/// waits overlap.
+/// This thread has not read the payloads before, so each of them is a cache miss. The loop reads
+/// the first bytes of several payloads before it decides anything, so that these misses overlap.
 fn sensors_of(readings: &Readings) -> Option<BTreeSet<String>> {
     let mut few = BTreeSet::from([String::new()]);
     let mut last = Cow::Borrowed("");
@@ -340,7 +338,7 @@ fn sensors_of(readings: &Readings) -> Option<BTreeSet<String>> {
     }
 }
 
-/// The epoch of what stands there.
+/// The epoch of the entry.
 pub(super) fn epoch_of(delivery: &Delivery) -> Option<&Epoch> {
     match delivery {
         Delivery::Run(run) => Some(&run.epoch),
@@ -354,7 +352,7 @@ fn records_of(delivery: &Delivery) -> u64 {
     if let Delivery::Run(run) = delivery { run.readings.len() } else { 1 }
 }
 
-/// About what it takes up in memory.
+/// Its approximate memory.
 fn weight(delivery: &Delivery) -> u64 {
     match delivery {
         Delivery::Run(run) => RECORD_BYTES + run.readings.bytes() + run.readings.len() * MARK_BYTES,
@@ -367,15 +365,15 @@ fn weight(delivery: &Delivery) -> u64 {
     }
 }
 
-/// What a delivery takes up besides its readings, roughly.
+/// The approximate memory of a delivery besides its readings.
 const RECORD_BYTES: u64 = 256;
-/// What a reading takes up besides its payload.
+/// The memory of a reading besides its payload.
 const MARK_BYTES: u64 = 8;
-/// Sensors of one run that are listed.
+/// How many sensors of one run are listed.
 const SENSORS_FEW: usize = 16;
-/// Readings whose first bytes are waited for together.
+/// How many payloads are prefetched together.
 const AT_ONCE: usize = 16;
-/// The longest name of one.
+/// The longest listed name.
 const SENSOR_BYTES: usize = 128;
 
 #[cfg(test)]
@@ -422,7 +420,7 @@ mod tests {
 
     #[test]
     fn of_a_position_that_stands_twice_the_epoch_says_which() {
-        // #3 and #4 were ordered by a side that gave way; the group has others there.
+        // #3 and #4 were ordered by a side that gave way; the group has other entries there.
         let history = history(
             100,
             vec![
@@ -438,10 +436,10 @@ mod tests {
         check(&history, 5, Some((2, "b")), Found::At(cursor(5, 0)));
         check(&history, 6, Some((2, "b")), Found::At(cursor(5, 1)));
         check(&history, 4, Some((1, "a")), Found::At(cursor(1, 1)));
-        // Whoever does not say is told what has become of the first.
+        // A client that names no epoch is told what became of the first.
         check(&history, 4, None, Found::At(cursor(1, 1)));
         check(&history, 5, None, Found::At(cursor(5, 0)));
-        // An epoch that never was here says nothing.
+        // An epoch that never existed here decides nothing.
         check(&history, 4, Some((9, "q")), Found::At(cursor(1, 1)));
     }
 

@@ -1,4 +1,4 @@
-//! What a client may ask: one JSON object a line. `SOCKET.md` documents each key.
+//! The requests of clients: one JSON object per line. `SOCKET.md` documents each key.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use super::filter::{Filter, Kind};
 use super::history::Place;
 use super::{Fault, Wait};
 
-/// A request with the name that its client has given it.
+/// A request and its id.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// As JSON: a number or a text.
+    /// As JSON: a number or a string.
     pub(super) id: String,
     pub(super) wish: Wish,
 }
 
-/// What is asked.
+/// The content of a request.
 #[derive(Debug)]
 pub(super) enum Wish {
     Status,
@@ -46,7 +46,7 @@ pub(super) enum Wish {
     LogLevel(log::LevelFilter),
 }
 
-/// From where, up to where, and what.
+/// The start, the end and the filter.
 #[derive(Debug)]
 pub(super) struct Subscribe {
     pub(super) from: From,
@@ -55,7 +55,7 @@ pub(super) struct Subscribe {
     pub(super) filter: Arc<Filter>,
 }
 
-/// Where a subscription begins.
+/// The start of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum From {
     Now,
@@ -66,16 +66,16 @@ pub(super) enum From {
     Since(u64),
 }
 
-/// Where a subscription ends.
+/// The end of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Behind what is there when it begins.
+    /// At the end of the history when the subscription begins.
     Now,
-    /// Behind that position.
+    /// After that position.
     Position { log: Option<LogId>, seq: Seq },
 }
 
-/// The keys of each request, as they stand on the line.
+/// The keys of each request on the line.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Said {
@@ -112,7 +112,7 @@ enum Said {
     },
 }
 
-/// Reads one line. What cannot be read is told with the id of the request, where that can be.
+/// Parses one line. An error carries the id of the request, if that can be read.
 pub(super) fn read(line: &[u8], utc: u64) -> Result<Request, (Option<String>, Fault)> {
     let text =
         std::str::from_utf8(line).map_err(|_| (None, Fault::bad("the line is no UTF-8 text")))?;
@@ -275,11 +275,11 @@ fn read_until(until: &Value) -> Result<Until, String> {
 
 /// The longest id of a request, as JSON.
 const ID_MAX: usize = 64;
-/// The longest name of a sensor that a client gives.
+/// The longest sensor name of a client.
 const SENSOR_MAX: usize = 256;
 /// The longest token.
 const TOKEN_MAX: usize = 128;
-/// Positions end there (`WIRE.md`).
+/// The end of positions (`WIRE.md`).
 const SEQ_MAX: u64 = 1 << 62;
 
 #[cfg(test)]

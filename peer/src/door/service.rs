@@ -1,8 +1,8 @@
 //! The thread that serves the clients.
 //!
-//! While records are delivered and somebody follows them, it looks every other millisecond instead
-//! of being woken by each delivery: that is soon enough for a person and for a program, and costs
-//! the loop nothing. While nobody wants anything of what is delivered, it looks less often still.
+//! While records are delivered and a client follows them, it polls every other millisecond instead
+//! of being woken by each delivery: that is soon enough for people and programs, and costs the loop
+//! nothing. While no client wants deliveries, it polls less often still.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -35,23 +35,23 @@ mod stream;
 
 use stream::end_all;
 
-/// Whom the thread speaks for.
+/// The identity of this peer.
 pub(super) struct Identity {
     pub(super) id: PeerId,
     pub(super) cluster: String,
-    /// The sensor of a reading of a client that names none.
+    /// The sensor of a client's reading without a sensor name.
     pub(super) sensor: String,
     pub(super) payload_max: usize,
 }
 
-/// Everything of the thread.
+/// The state of the thread.
 pub(super) struct Service {
     poll: Poll,
     me: Identity,
     folders: Vec<PathBuf>,
     opening: Opening,
     sockets: Vec<Bound>,
-    /// When to look whether the sockets are still there.
+    /// When to check the sockets again.
     look_at: Instant,
     cannot_listen: Doublings,
     clients: BTreeMap<usize, Client>,
@@ -61,18 +61,18 @@ pub(super) struct Service {
     renderer: Renderer,
     shared: Arc<Shared>,
     asks: Asks,
-    /// Who is read first in this turn.
+    /// The client that is read first in this turn.
     turn: usize,
     loop_waker: Arc<Waker>,
-    /// Whether something was delivered since it looked last.
+    /// Whether something was delivered since the last look.
     is_busy: bool,
-    /// Whether the loop has said more than was taken in this turn.
+    /// Whether the loop has sent more than was taken in this turn.
     has_words: bool,
-    /// When somebody was last told something of what is delivered.
+    /// When a client last got a delivery.
     told_at: Instant,
     turned_away: Doublings,
     torn: Doublings,
-    /// Those who ask over HTTP, where that is offered.
+    /// The HTTP clients, if HTTP is enabled.
     web: Option<Web>,
     ended: Option<(String, SyncSender<()>, Instant)>,
 }
@@ -114,12 +114,12 @@ impl Service {
         }
     }
 
-    /// The same, that serves the page, too.
+    /// The same, with the page.
     pub(super) fn with_web(self, web: Option<Web>) -> Self {
         Self { web, ..self }
     }
 
-    /// Listens; the path of the socket.
+    /// Listens; returns the path of the socket.
     pub(super) fn open(&mut self) -> Option<String> {
         self.sockets.clear();
         let bound =
@@ -186,7 +186,7 @@ impl Service {
         }
     }
 
-    /// How long nothing is due.
+    /// The time until the next deadline.
     fn patience(&self) -> Duration {
         let has_work = self.clients.values().any(|client| {
             client.writable
@@ -218,7 +218,7 @@ impl Service {
         }
         if is_watched {
             self.shared.wants_deliveries.store(true, Ordering::Release);
-            // What came between is not waited for.
+            // Missed ticks are skipped.
             if self.shared.waiting.load(Ordering::Acquire) > 0 {
                 return Duration::ZERO;
             }
@@ -226,9 +226,9 @@ impl Service {
         until_look
     }
 
-    /// Takes what the loop has said; false once it is gone. It takes no more deliveries at a time
-    /// than leave half of the history as it was, so that nothing is forgotten before those who
-    /// follow have passed it.
+    /// Takes messages of the loop; false once it is gone. It takes at most so many deliveries at a
+    /// time that half of the history stays, so that nothing is dropped before subscribers have
+    /// passed it.
     fn take_words(&mut self, words: &Receiver<Word>) -> bool {
         self.is_busy = false;
         let begun = self.history.amount();
@@ -268,7 +268,7 @@ impl Service {
             web.on_members(&line);
             return;
         }
-        // Whoever is gone is not told.
+        // A client that is gone is not told.
         let Some(client) = self.clients.get_mut(&to.client) else { return };
         let is_open = if is_last { client.finish(&to.id) } else { client.has_open(&to.id) };
         if is_open {
@@ -292,7 +292,7 @@ impl Service {
         }
     }
 
-    /// Does what is to be done for those who ask over HTTP.
+    /// Handles the HTTP clients.
     fn serve_web(&mut self, now: Instant) {
         let Self { web: Some(web), history, renderer, shared, .. } = self else { return };
         if shared.is_stirred.swap(false, Ordering::AcqRel) {
@@ -305,7 +305,7 @@ impl Service {
         );
         shared.has_pages.store(web.is_watched(), Ordering::Release);
         for what in web.asks(now) {
-            // Where there is no room, it is asked again.
+            // If there is no room, the request is repeated.
             if self
                 .asks
                 .pass_on(
@@ -319,9 +319,9 @@ impl Service {
         }
     }
 
-    /// Sees whether the sockets are still where they were, and makes them again.
+    /// Checks whether the sockets' files still exist, and creates them again if not.
     fn look(&mut self) {
-        // One that could not be accepted, for want of descriptors, is not announced again.
+        // A connection that could not be accepted for lack of descriptors is not announced again.
         (0..self.sockets.len()).for_each(|place| self.accept(place));
         let gone = self.sockets.iter().any(|socket| !socket.is_there());
         if self.ended.is_some() || !gone && !self.sockets.is_empty() {
@@ -370,7 +370,7 @@ impl Service {
                 &mut Past { history: &self.history, renderer: &mut self.renderer },
             );
         }
-        // What was delivered before goes out first, as far as there is room for it.
+        // Earlier deliveries go out first, as far as there is room.
         self.stream_all(now);
         for client in self.clients.values_mut() {
             let (subscriptions, out) = client.streams();
@@ -385,7 +385,7 @@ impl Service {
         self.ended = Some((why, done, now + FAREWELL));
     }
 
-    /// Whether everybody has heard the farewell, or had the time to.
+    /// Whether every client has got the farewell, or had the time to.
     fn is_over(&self, now: Instant) -> bool {
         let Some((_, done, until)) = &self.ended else { return false };
         let is_over =
@@ -400,15 +400,15 @@ impl Service {
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 16;
-/// Who asks the loop for those who ask over HTTP.
+/// The client number of the HTTP clients' requests.
 const WEB: usize = usize::MAX;
-/// How often the files of the sockets are looked at.
+/// How often the files of the sockets are checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it looks for deliveries while there are some.
+/// How often deliveries are polled while there are some.
 const TICK: Duration = Duration::from_millis(2);
-/// The same while nobody wants anything of them.
+/// The same while no client wants them.
 const TICK_UNWANTED: Duration = Duration::from_millis(8);
-/// After so long in which nobody was told anything, nobody wants anything.
+/// If no client got a delivery for this long, no client wants any.
 const WANTED: Duration = Duration::from_millis(100);
-/// How long clients have to hear that this peer stops.
+/// How long clients have to read the farewell.
 const FAREWELL: Duration = Duration::from_millis(400);

@@ -1,9 +1,8 @@
-//! The sockets of a peer: where they lie, what they are called, and who may connect.
+//! The sockets of a peer: their folders, names and permissions.
 //!
-//! A peer called `kitchen` listens at `kitchen.sock`, for its own user and, where that is asked
-//! for, for a group; and, where that is asked for, at `kitchen.read.sock` for everybody, who may
-//! ask and change nothing. Where another living peer of that name has the place, the number of the
-//! process goes between. What a dead one has left there is cleared away.
+//! A peer `kitchen` listens at `kitchen.sock`, for its own user and, if configured, for a group;
+//! and, if configured, at `kitchen.read.sock` for all users, read-only. If another live peer of
+//! that name has the path, the pid is inserted into the name. The file of a dead peer is removed.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -21,27 +20,27 @@ use super::Access;
 use super::folders::NAME;
 use crate::folder::Folder;
 
-/// Who may connect besides the user of the peer.
+/// Access for others than the user of the peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     /// Members of this group may do everything.
     pub group: Option<Gid>,
-    /// Everybody may ask.
+    /// All users may ask.
     pub everybody_reads: bool,
 }
 
-/// A socket that is listened on.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) path: PathBuf,
     pub(super) listener: UnixListener,
     pub(super) access: Access,
-    /// The number of its file, to tell it from another one at the same path.
+    /// The inode of its file, to distinguish it from another one at the same path.
     inode: u64,
 }
 
 impl Bound {
-    /// Whether its file is still there.
+    /// Whether its file still exists.
     pub(super) fn is_there(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode)
     }
@@ -49,18 +48,18 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // One that stays behind is recognised by clients: nobody answers. Another one at this path
-        // is another peer's.
+        // Clients recognise a stale file: no process answers. Another file at this path belongs to
+        // another peer.
         if self.is_there() {
             let _gone = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Listens in the first of the folders that will have the sockets.
+/// Listens in the first usable folder.
 ///
 /// # Errors
-/// Those of the operating system, of the last folder that was tried.
+/// Those of the operating system, from the last folder tried.
 pub(super) fn bind(folders: &[PathBuf], id: &PeerId, opening: &Opening) -> io::Result<Vec<Bound>> {
     let mut outcome = Err(ErrorKind::NotFound.into());
     for folder in folders {
@@ -80,7 +79,7 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
         .recursive(true)
         .mode(if is_open { 0o711 } else { 0o700 })
         .create(folder)?;
-    // In /tmp somebody else may have made it before.
+    // In /tmp another user may have created it before.
     Folder::open(folder).map_err(|why| io::Error::other(why.to_string()))?;
     if is_open {
         let_pass(folder)?;
@@ -88,7 +87,7 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
     let mut bound = vec![bind_one(folder, &names(id, ".sock"), 0o600, Access::Full)?];
     if let Some(group) = opening.group {
         let path = &bound[0].path;
-        // A service whose own group it is may not be allowed to change what is right already.
+        // A service may not be permitted to change permissions that are right already.
         if fs::symlink_metadata(path)?.gid() != group.as_raw() {
             chown(path, None, Some(group)).map_err(|error| {
                 io::Error::new(
@@ -110,8 +109,8 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
     Ok(bound)
 }
 
-/// Has others get through a folder that an earlier peer has made for its user alone. One that was
-/// named to us is not ours to change.
+/// Lets other users pass a folder that an earlier peer created for its user alone. A configured
+/// folder is never changed.
 fn let_pass(folder: &Path) -> io::Result<()> {
     let mode = fs::symlink_metadata(folder)?.permissions().mode();
     if mode & PASS == PASS {
@@ -132,7 +131,7 @@ fn let_pass(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a socket may be called, the best name first.
+/// The possible names of a socket, best first.
 fn names(id: &PeerId, end: &str) -> [String; 2] {
     [format!("{id}{end}"), format!("{id}.{}{end}", std::process::id())]
 }
@@ -145,7 +144,7 @@ fn bind_one(folder: &Path, names: &[String], mode: u32, access: Access) -> io::R
             continue;
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // The file gets this mode from its first moment on.
+        // The file has this mode from the start.
         fchmod(socket.as_fd(), Mode::from_bits_truncate(mode))?;
         match socket.bind(&SockAddr::unix(&path)?) {
             Ok(()) => {
@@ -163,16 +162,16 @@ fn bind_one(folder: &Path, names: &[String], mode: u32, access: Access) -> io::R
     outcome
 }
 
-/// Whether a living peer listens there; what a dead one has left is removed.
+/// Whether a live peer listens there; the file of a dead one is removed.
 fn is_taken(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
-        // Nobody answers at a file of another kind either, and it is not ours to remove.
+        // No process answers at a file of another kind either, and it is not ours to remove.
         Ok(file) if !file.file_type().is_socket() => return Ok(true),
         Ok(_) => {}
     }
-    // One that stands still, and at which as many wait as may, would have us wait, too.
+    // A connect to a stopped peer with a full backlog would block.
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
@@ -185,7 +184,7 @@ fn is_taken(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A path that is too long is told as that.
+/// Reports a path that is too long as such.
 fn check_length(path: &Path) -> io::Result<()> {
     let length = path.as_os_str().len();
     if length <= PATH_MOST {
@@ -200,7 +199,7 @@ fn check_length(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, why))
 }
 
-/// To get to a file in a folder, without being able to list it.
+/// Permits access to files in a folder, without listing it.
 const PASS: u32 = 0o011;
 /// `sun_path` of Linux, without its end.
 const PATH_MOST: usize = 107;

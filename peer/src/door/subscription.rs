@@ -1,9 +1,9 @@
-//! One subscription: a cursor in the history that moves on as its client reads.
+//! One subscription: a cursor in the history that advances as its client reads.
 //!
-//! Nothing waits for a subscriber. What it has not been sent stays where it is, in the history,
-//! which is bounded; a subscriber that falls behind is told where to go on, and cut off. One that
-//! reads the past is given the time that it takes, as long as it goes on reading and what it wants
-//! is still kept.
+//! Nothing waits for a subscriber. Unsent records stay in the history, which is bounded; a
+//! subscriber that falls behind is told where to continue, and cut off. A subscriber that reads the
+//! past gets the time that it needs, as long as it keeps reading and its records are still
+//! retained.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,41 +22,40 @@ use crate::record::Renderer;
 /// A subscription of one client.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    /// What stands before and behind each record on the line.
+    /// The text before and after each record on the line.
     prefix: Vec<u8>,
     filter: Arc<Filter>,
     cursor: Cursor,
-    /// The position that the client has asked for, until the first record of what stands there or
-    /// after it.
+    /// The position that the client has asked for, until the first record at or after it.
     expects: Option<Place>,
     /// How many more readings it wants.
     left: Option<u64>,
     until: Option<End>,
-    /// What it has been sent, or passed by, last.
+    /// The last position sent or skipped.
     last: Option<Place>,
     /// Whether it has ever been near the end of the history.
     is_live: bool,
     /// Since when it has been too far behind.
     behind_since: Option<Instant>,
-    /// When it was sent something last.
+    /// When it was sent a record last.
     moved_at: Instant,
 }
 
-/// Where it ends.
+/// Its end.
 #[derive(Debug)]
 enum End {
     At(Cursor),
     Behind(Option<LogId>, Seq),
 }
 
-/// What came of moving on.
+/// The result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is nothing more, for now.
+    /// There are no more records for now.
     Idle,
-    /// There is more, and no room for it.
+    /// There are more records, and no room for them.
     More,
-    /// It is over: why.
+    /// The subscription has ended, and why.
     Over(Fault),
 }
 
@@ -88,8 +87,8 @@ impl Subscription {
             Until::Position { log, seq } => End::Behind(log, seq),
         });
         let prefix = format!("{{\"id\":{id},\"record\":").into_bytes();
-        // Should what follows be forgotten before the first record of it is sent, it is known what
-        // was missed.
+        // If the following records are dropped before the first one is sent, the missed range is
+        // known.
         let last = history.position(cursor).map(|(log, seq)| Place { log, seq, epoch: None });
         let (is_live, behind_since) = (false, None);
         Self {
@@ -106,12 +105,12 @@ impl Subscription {
         }
     }
 
-    /// Whether there may be something for it.
+    /// Whether there may be records for it.
     pub(super) fn wants(&self, history: &History) -> bool {
         self.cursor < history.end() || self.left == Some(0)
     }
 
-    /// Where it is: the log, and the position that comes next.
+    /// Its log and its next position.
     pub(super) fn next(&self, history: &History) -> Option<(LogId, Seq)> {
         match (&self.expects, &self.last) {
             (Some(place), _) => Some((place.log.clone(), place.seq)),
@@ -125,7 +124,7 @@ impl Subscription {
         }
     }
 
-    /// The same as JSON, with the epoch of what came last, for a client that wants to go on from
+    /// The same as JSON, with the epoch of the last entry, for a client that wants to continue from
     /// there.
     pub(super) fn next_json(&self, history: &History) -> String {
         let Some((log, seq)) = self.next(history) else { return String::new() };
@@ -140,7 +139,7 @@ impl Subscription {
         format!("\"log\":{},\"next\":{seq}{epoch}", answer::text(&log.to_string()))
     }
 
-    /// Appends records to `out` until there are no more, or it has `room` bytes.
+    /// Appends records to `out` until there are no more, or until it has `room` bytes.
     pub(super) fn pump(
         &mut self,
         history: &History,
@@ -208,7 +207,7 @@ impl Subscription {
         }
     }
 
-    /// Passes by what it wants nothing of, up to so many deliveries; how many.
+    /// Skips deliveries without a wanted record, up to `most`; returns their number.
     fn skip(&mut self, history: &History, most: u64) -> u64 {
         let from = self.cursor.item;
         let to = self.filter.skip(history, from, most);
@@ -223,8 +222,7 @@ impl Subscription {
         to - from
     }
 
-    /// Compares the first record with what the client has asked for, and each with where it is to
-    /// end.
+    /// Compares the first record with the requested start, and each one with the requested end.
     fn enter(&mut self, item: &Item, out: &mut Vec<u8>) -> Option<Step> {
         let is_content = item.is_content();
         let (log, (from, to)) = (item.delivery.log(), item.delivery.range());
@@ -270,7 +268,7 @@ impl Subscription {
         );
     }
 
-    /// Sends the rest of an item, as far as there is room; how many records were looked at.
+    /// Sends the rest of an item, as far as there is room; returns how many records were examined.
     fn send(
         &mut self,
         item: &Item,
@@ -313,7 +311,7 @@ impl Subscription {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Whether its client is too slow, after it was given the chance to read; why.
+    /// Whether its client is too slow, after it had the chance to read, and why.
     pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<Fault> {
         if history.has_lost(self.cursor) {
             return Some(forgotten());
@@ -341,15 +339,15 @@ fn forgotten() -> Fault {
     Fault::new("too_slow", "what comes next for this subscriber is not kept any more")
 }
 
-/// Records that may wait for a subscriber that follows what is delivered.
+/// Records that may wait for a subscriber of live deliveries.
 const BEHIND_RECORDS: u64 = 4_096;
-/// Bytes of records that may.
+/// Bytes of records that may wait.
 const BEHIND_BYTES: u64 = 4 << 20;
-/// For how long more may wait, so that a burst costs nobody its place.
+/// For how long more may wait, so that a burst cuts off no subscriber.
 const GRACE: Duration = Duration::from_secs(2);
-/// A subscriber that reads the past and takes nothing for so long is cut off.
+/// A subscriber of the past that reads nothing for this long is cut off.
 const STUCK: Duration = Duration::from_secs(10);
-/// Records that are looked at in one go, so that a filter that wants nothing holds up nobody.
+/// Records examined at a time, so that a filter that wants nothing delays no other client.
 const LOOKS_MOST: u64 = 16_384;
 
 #[cfg(test)]
@@ -368,7 +366,7 @@ mod tests {
         Subscription::new("1", *asked, history, Instant::now())
     }
 
-    /// What it is sent, in few words, and how that ends.
+    /// What it is sent, in short form, and how that ends.
     fn pump(subscription: &mut Subscription, history: &History) -> (Vec<String>, Step) {
         let (mut out, mut step) = (Vec::new(), Step::More);
         while step == Step::More {
@@ -445,7 +443,7 @@ mod tests {
 
     #[test]
     fn whoever_goes_on_from_what_it_was_told_has_each_reading_once() {
-        // Cut off behind each record in turn, and gone on from there.
+        // Cut off after each record in turn, and continued from there.
         let deliveries = || {
             vec![
                 run("a", 1, 1..=2),

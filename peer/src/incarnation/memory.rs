@@ -1,33 +1,33 @@
-//! What is remembered, and how it is written down: one line with a checksum.
+//! The memory and its written form: one line with a checksum.
 //!
 //! ```text
 //! peer-memory 2 1795421702345 veteran kitchen b5f088c24bf004a6
 //! ```
 //!
-//! The incarnation of the last life, what earlier lives have seen, the name (`-` where there is
-//! none), and the XXH3 hash of all that stands before it. The older form, `1795421702345` or
-//! `1795421702345 veteran`, is read, too. A line that is cut short anywhere is neither: what cannot
-//! be read is never taken for what is not there.
+//! The incarnation of the last life, the past of earlier lives, the name (`-` if there is none),
+//! and the XXH3 hash of everything before it. The older form, `1795421702345` or `1795421702345
+//! veteran`, is read, too. A truncated line is neither: an unreadable memory is never taken for
+//! none.
 
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::escape;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What is remembered.
+/// The memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// The incarnation of the last life.
     pub incarnation: Incarnation,
-    /// What it has seen.
+    /// The past of earlier lives.
     pub past: Past,
-    /// What the peer was called.
+    /// The name of the peer.
     pub name: Option<PeerId>,
 }
 
-/// What earlier lives have seen.
+/// The past of earlier lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Past {
-    /// No group, or none that matters.
+    /// No group of mode `primary`.
     #[default]
     Fresh,
     /// A view of a group in mode `primary`: this peer may have forgotten what that view knew, and
@@ -40,16 +40,16 @@ pub enum Past {
 /// Why a text is no memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Bad {
-    /// It holds something else.
+    /// It has another content.
     #[error("{0}")]
     Content(String),
-    /// Its incarnation is none that a peer can have had.
+    /// Its incarnation is impossible.
     #[error("its incarnation, {0}, is beyond what any clock can have given")]
     Beyond(String),
 }
 
 impl Memory {
-    /// As it stands in the file.
+    /// The content of the file.
     #[must_use]
     pub fn encode(&self) -> String {
         let name = self.name.as_ref().map_or(NO_NAME, PeerId::as_str);
@@ -57,7 +57,7 @@ impl Memory {
         format!("{text} {:016x}\n", xxh3_64(text.as_bytes()))
     }
 
-    /// Reads what stands in a file, at a moment in milliseconds since 1970.
+    /// Parses the content of the file, at a time in milliseconds since 1970.
     ///
     /// # Errors
     /// [`Bad`].
@@ -133,7 +133,7 @@ fn shown(bytes: &[u8]) -> String {
     format!("`{}{dots}`", escape(&bytes[..bytes.len().min(SHOWN_MAX)]))
 }
 
-/// Whether a peer can have had this incarnation, as far as the clock tells.
+/// Whether a peer can have had this incarnation, by the present time.
 #[must_use]
 fn is_possible(incarnation: u64, utc_ms: u64) -> bool {
     incarnation <= TOP && incarnation <= utc_ms.max(NOT_BEFORE_MS) + AHEAD_MAX_MS
@@ -155,14 +155,13 @@ impl Past {
 
 const HEAD: &str = "peer-memory 2 ";
 const NO_NAME: &str = "-";
-/// No memory is longer.
+/// The greatest length of a memory.
 pub(super) const LENGTH_MAX: u64 = 256;
-/// No number of this protocol is larger.
+/// The greatest number of this protocol.
 const TOP: u64 = 1 << 62;
 /// By how much an incarnation may be ahead of the clock: some 34 years.
 const AHEAD_MAX_MS: u64 = 1 << 40;
-/// The beginning of 2026. A clock that shows an earlier time is one of a board that has not been
-/// told the time.
+/// The beginning of 2026. A clock with an earlier time was never set.
 const NOT_BEFORE_MS: u64 = 1_767_225_600_000;
 const SHOWN_MAX: usize = 40;
 

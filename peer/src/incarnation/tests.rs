@@ -1,4 +1,4 @@
-//! What the store remembers, and what it takes for a memory.
+//! Tests of the store: what it remembers, and what it accepts as a memory.
 
 use std::fs;
 use std::os::unix::fs::symlink;

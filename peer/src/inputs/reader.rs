@@ -1,5 +1,5 @@
-//! Reads a recording, entry by entry. Nothing is held but the present record, so a file may be as
-//! long as it likes.
+//! Reads a recording, entry by entry. Only the current record is in memory, so a file may have any
+//! length.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _};
@@ -12,13 +12,13 @@ use super::{BadInputs, BadRecord, Entry, PREFIX, RECORD_MAX};
 pub struct Reader {
     path: PathBuf,
     file: BufReader<File>,
-    /// Where the next record begins.
+    /// The offset of the next record.
     offset: u64,
     torn: bool,
 }
 
 impl Reader {
-    /// Opens a recording, and makes sure that it is one.
+    /// Opens a recording, and checks that it is one.
     ///
     /// # Errors
     /// [`BadInputs`].
@@ -32,10 +32,10 @@ impl Reader {
         Ok(Self { path: path.to_owned(), file: BufReader::new(file), offset: 0, torn: false })
     }
 
-    /// The next entry; none at the end, and in front of a torn record.
+    /// The next entry; none at the end, and before a torn record.
     ///
     /// # Errors
-    /// [`BadInputs`]: the recording cannot be read on.
+    /// [`BadInputs`]: the recording cannot be read further.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, BadInputs> {
         match self.read() {
             Ok(entry) => Ok(entry),
@@ -43,7 +43,7 @@ impl Reader {
         }
     }
 
-    /// Where a torn record begins, once the end has been reached and if there is one.
+    /// The offset of a torn record, once the end has been reached, if there is one.
     #[must_use]
     pub fn torn_at(&self) -> Option<u64> {
         self.torn.then_some(self.offset)
@@ -57,7 +57,7 @@ impl Reader {
             return Ok(None);
         };
         let length = checked_length(prefix)?;
-        // Grows with what is there, so that a wrong length costs no memory.
+        // The buffer grows with the available bytes, so that a wrong length costs no memory.
         let mut record = Vec::new();
         if self.file.by_ref().take(length).read_to_end(&mut record)? as u64 != length {
             self.torn = true;
@@ -77,10 +77,10 @@ fn checked_length(prefix: [u8; PREFIX]) -> Result<u64, BadRecord> {
     if (1..=RECORD_MAX).contains(&length) { Ok(length) } else { Err(BadRecord::Length(length)) }
 }
 
-/// How much of a file of this length is whole records.
+/// The length of the whole records in a file of this length.
 ///
 /// # Errors
-/// Those of the operating system; and if something stands there that no recording holds.
+/// Those of the operating system; and if the file is no recording.
 pub(super) fn whole_length(file: &File, length: u64) -> io::Result<u64> {
     let mut file = BufReader::new(file);
     let mut whole = 0;

@@ -1,9 +1,9 @@
-//! Writes a recording. An input is queued for it before the node is given that input, and
-//! [`crate::gate`] sees to it that it is in the file before anything leaves that came of it. A
-//! thread does the writing, so that a slow disk holds up nobody.
+//! Writes a recording. An input is queued before the node gets it, and [`crate::gate`] ensures that
+//! it is in the file before any of its effects leaves the process. A thread does the writing, so
+//! that a slow disk delays nothing else.
 //!
-//! A recording with a hole would replay another life than this one, so it ends where something
-//! cannot be written, or where too much waits to be.
+//! A recording with a hole would replay another life, so it ends at the first failed write, or if
+//! too much waits to be written.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -25,7 +25,7 @@ pub struct Recorder {
     path: PathBuf,
     outlet: Outlet,
     is_regular: bool,
-    /// Whether it has been told that too much waits.
+    /// Whether it was reported that too much waits.
     told: bool,
     record: Vec<u8>,
     outputs: u64,
@@ -33,12 +33,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens a recording, to begin it or to add a life to it; what a killed predecessor left torn
-    /// at its end is cut off.
+    /// Opens a recording, to begin it or to add a life to it; a torn record of a killed predecessor
+    /// is cut off.
     ///
     /// # Errors
-    /// Those of the operating system; and if somebody else records there, or the file holds
-    /// something else.
+    /// Those of the operating system; and if another process records there, or the file is no
+    /// recording.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         let named = path.clone();
@@ -77,7 +77,7 @@ impl Recorder {
         self.is_regular
     }
 
-    /// What writes it.
+    /// The outlet that writes it.
     #[must_use]
     pub fn outlet(&self) -> &Outlet {
         &self.outlet
@@ -89,23 +89,23 @@ impl Recorder {
         self.torn
     }
 
-    /// A node is made.
+    /// A node is created.
     pub fn begin(&mut self, life: &Life) {
         self.append(|out| Entry::write_life(life, out));
     }
 
-    /// The node is about to be given this.
+    /// The node is about to get this input.
     pub fn give(&mut self, at: Time, input: &Input) {
         let outputs = self.outputs;
         self.append(|out| Entry::write_given(at, outputs, input, out));
     }
 
-    /// So many outputs came of it.
+    /// The input produced this many outputs.
     pub fn count(&mut self, outputs: usize) {
         self.outputs += outputs as u64;
     }
 
-    /// The shell has told this by itself.
+    /// The shell itself wrote this note.
     pub fn tell(&mut self, at: Time, note: &Note) {
         self.append(|out| Entry::write_told(at, note, out));
     }
@@ -127,7 +127,7 @@ impl Recorder {
         if let Some(why) = why
             && !std::mem::replace(&mut self.told, true)
         {
-            // A write that failed has been told where it failed.
+            // A failed write was reported where it failed.
             if self.outlet.health().failing.is_none() {
                 log::error!(
                     "Cannot record inputs in {}: {why}. The recording ends here; the peer goes on.",
@@ -176,5 +176,5 @@ impl Drain for RecordingDrain {
 }
 
 const MANNER: Manner = Manner { bytes_max: 64 << 20, lines_max: 1 << 20, loss: Loss::End };
-/// A buffer that grew beyond this for one input is given back.
+/// A buffer that grew beyond this for one input is released.
 const RECORD_KEPT: usize = 1 << 20;

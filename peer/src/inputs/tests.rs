@@ -1,4 +1,4 @@
-//! What is recorded is read again; what is no recording, torn or damaged is told apart.
+//! A recording is read back; other, torn and damaged files are distinguished.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn record(path: &Path, lives: u64) {
     }
 }
 
-/// Every entry, and where a torn one begins.
+/// Every entry, and the offset of a torn one.
 fn read(path: &Path) -> Result<(Vec<Entry>, Option<u64>), BadInputs> {
     let mut reader = Reader::open(path)?;
     let mut entries = Vec::new();
@@ -136,8 +136,7 @@ fn wherever_a_kill_tears_it_the_rest_is_read_and_the_next_life_goes_on() {
         assert_eq!(entries, all[..entries.len()], "cut at {length}");
         let kept = torn.map_or(length, |at| usize::try_from(at).unwrap());
         assert!(entries.len() < all.len() && kept <= length);
-        // Nobody can tell what fewer bytes than these would have become; only a file of ours is
-        // gone on with.
+        // The meaning of fewer bytes than these is unknown; only a file of ours is continued.
         let recorder = Recorder::open(&path).unwrap();
         assert_eq!(recorder.torn(), (length - kept) as u64);
         assert_eq!(fs::metadata(&path).unwrap().len(), kept as u64);

@@ -1,9 +1,9 @@
-//! Attempts to connect: one at a time to an address, few in all for longer than a moment, and what
-//! came of them.
+//! Attempts to connect: one at a time per address, only a few at once for longer than a moment, and
+//! their results.
 //!
-//! The kernel tries for two minutes and says nothing meanwhile. A peer knows better: an address
-//! that has not answered within seconds is tried again later, and how long it has been so is kept,
-//! because only that tells a firewall from a moment.
+//! The kernel tries silently for two minutes. A peer knows better: an address without an answer
+//! within seconds is tried again later, and the time since its first failure is kept, because only
+//! that distinguishes a firewall from a short outage.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -17,9 +17,9 @@ use protocol::time::Time;
 pub enum Obstacle {
     /// No answer at all.
     Silence,
-    /// "Connection refused": nobody listens there.
+    /// "Connection refused": no process listens there.
     Refused,
-    /// The kernel knows no way there.
+    /// The kernel has no route.
     NoWay(String),
 }
 
@@ -34,29 +34,29 @@ pub(super) struct Dials {
 
 #[derive(Debug)]
 struct Attempt {
-    /// The open one.
+    /// The open attempt.
     link: Option<LinkId>,
-    /// Since when it is open, or waits to be.
+    /// Since when it is open, or when it may begin.
     began: Time,
     /// Whether it waits until `began`.
     waits: bool,
-    /// Since when none has succeeded.
+    /// Since when no attempt has succeeded.
     failing_since: Option<Time>,
-    /// Attempts that were given up before they were answered: when the first began, and how long
-    /// all of them were open.
+    /// Attempts abandoned without an answer: when the first began, and how long all of them were
+    /// open.
     unanswered: Option<(Time, Duration)>,
-    /// When the last one failed, or was given up.
+    /// When the last one failed, or was abandoned.
     failed_at: Time,
     wait: Duration,
     obstacle: Obstacle,
 }
 
-/// What is to be done about a wish to connect.
+/// What to do about a wanted connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Connect now.
     Now,
-    /// The open attempt of that link goes on for the new one.
+    /// The open attempt of that link continues for the new one.
     TakeOver(LinkId),
     /// Later: see [`Dials::due`].
     Later,
@@ -67,7 +67,7 @@ impl Dials {
         Self { patience, attempts: BTreeMap::new(), open: 0 }
     }
 
-    /// Somebody wants a connection there.
+    /// A connection to an address is wanted.
     pub(super) fn begin(&mut self, now: Time, link: LinkId, to: SocketAddrV4) -> Plan {
         self.attempts.retain(|_, attempt| {
             attempt.link.is_some() || now.since(attempt.failed_at) < attempt.remembered_for()
@@ -95,7 +95,7 @@ impl Dials {
         }
     }
 
-    /// One that has waited long enough; it is open from now on.
+    /// An attempt that has waited long enough; it is open from now on.
     pub(super) fn due(&mut self, now: Time) -> Option<(LinkId, SocketAddrV4)> {
         let (to, attempt) =
             self.attempts.iter_mut().find(|(_, attempt)| attempt.waits && attempt.began <= now)?;
@@ -105,7 +105,7 @@ impl Dials {
         Some((attempt.link?, *to))
     }
 
-    /// One that has been open for too long, or for a moment while too many others are.
+    /// An attempt that has been open for too long, or for a moment while too many others are.
     pub(super) fn overdue(&self, now: Time) -> Option<LinkId> {
         let patience = if self.open > OPEN_MOST { MOMENT } else { self.patience };
         let open =
@@ -115,7 +115,7 @@ impl Dials {
             .link
     }
 
-    /// When one becomes due or overdue.
+    /// When the next one becomes due or overdue.
     pub(super) fn deadline(&self) -> Option<Time> {
         let patience = if self.open > OPEN_MOST { MOMENT } else { self.patience };
         let pending = self.attempts.values().filter(|attempt| attempt.link.is_some());
@@ -124,16 +124,16 @@ impl Dials {
             .min()
     }
 
-    /// There is a connection: nothing is wrong with that address.
+    /// A connection was established: the address works.
     pub(super) fn succeed(&mut self, link: LinkId) {
         if let Some(to) = self.close(link) {
             self.attempts.remove(&to);
         }
     }
 
-    /// It is given up; what is known of the address stays. The node does so with an attempt that
-    /// nobody needs any more, and with one that is overdue by its own measure, to begin another:
-    /// each says little, together they say that nobody answers.
+    /// An attempt is abandoned; the facts about the address stay. The node abandons attempts that
+    /// it does not need any more, and attempts that are overdue by its own measure, to begin
+    /// another: each proves little, together they prove that the address does not answer.
     pub(super) fn abandon(&mut self, now: Time, link: LinkId) {
         let waits =
             self.attempts.values().any(|attempt| attempt.link == Some(link) && attempt.waits);
@@ -144,7 +144,7 @@ impl Dials {
         let lasted = before + now.since(attempt.began);
         attempt.unanswered = Some((since, lasted));
         attempt.failed_at = now;
-        // Whoever gives it up decides when to ask again.
+        // The caller that abandons it decides when to try again.
         attempt.wait = Duration::ZERO;
         if lasted >= enough {
             attempt.failing_since.get_or_insert(since);
@@ -152,21 +152,21 @@ impl Dials {
         }
     }
 
-    /// It has come to nothing.
+    /// An attempt has failed.
     pub(super) fn fail(&mut self, now: Time, link: LinkId, obstacle: Obstacle) {
         let Some(to) = self.close(link) else { return };
         let Some(attempt) = self.attempts.get_mut(&to) else { return };
         let since = attempt.unanswered.take().map_or(attempt.began, |(since, _)| since);
         attempt.failing_since.get_or_insert(since);
         attempt.failed_at = now;
-        // A refusal is an answer, and whoever wants the connection decides when to ask again.
+        // A refusal is an answer, and the caller decides when to try again.
         let silent = obstacle == Obstacle::Silence;
         attempt.wait =
             if silent { (attempt.wait * 2).clamp(WAIT_FIRST, WAIT_MOST) } else { Duration::ZERO };
         attempt.obstacle = obstacle;
     }
 
-    /// Addresses to which there has been no connection since then, although one was wanted lately.
+    /// Wanted addresses without a connection since that time.
     pub(super) fn failing(
         &self,
         now: Time,
@@ -176,7 +176,7 @@ impl Dials {
         };
         let failing = self.attempts.iter().filter(move |(_, attempt)| lately(attempt));
         failing.filter_map(|(to, attempt)| {
-            // An attempt that nobody has answered yet counts from its beginning.
+            // An attempt without an answer yet counts from its beginning.
             let open = attempt.link.filter(|_| !attempt.waits).map(|_| attempt.began);
             Some((*to, attempt.failing_since.or(open)?, &attempt.obstacle))
         })
@@ -192,14 +192,14 @@ impl Dials {
 }
 
 impl Attempt {
-    /// How long what is known of an address that nobody dials is kept: what says little by itself,
-    /// only while more may follow.
+    /// How long the facts about an address without a dial are kept: weak evidence only while more
+    /// may follow.
     fn remembered_for(&self) -> Duration {
         if self.failing_since.is_some() { FORGOTTEN_AFTER } else { LATELY }
     }
 }
 
-/// So many may be open for longer than a moment.
+/// How many attempts may be open for longer than a moment.
 const OPEN_MOST: usize = 8;
 const MOMENT: Duration = Duration::from_millis(300);
 const WAIT_FIRST: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
-//! What comes on the links: bytes become frames, and frames become messages.
+//! Input of the links: bytes become frames, and frames become messages.
 //!
-//! A link whose large frame has begun is not read on before the loop has said whether it may carry
-//! one, and frames that have come in part are bounded over all links together.
+//! A link with a large frame is not read further before the loop has decided whether it may carry
+//! one, and incomplete frames are bounded over all links together.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -29,7 +29,7 @@ impl Links {
         self.mark_ready(id);
     }
 
-    /// A link may not carry large frames, and one has begun: it is closed.
+    /// A link may not carry large frames, and one has begun: the link is closed.
     pub fn refuse_large(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
         link.asking = false;
@@ -46,7 +46,7 @@ impl Links {
             return; // it is read on when it is known whether it may say so much
         }
         let room = link.cutter.appetite().min(self.buffer.len());
-        // What belongs to a large frame goes right where it is to stay.
+        // Bytes of a large frame go directly to their final place.
         let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
             Some(place) => {
                 let room = place.capacity() - place.len();
@@ -60,8 +60,8 @@ impl Links {
         match read {
             Ok(0) => self.end(id, Down::Closed),
             Ok(count) => {
-                // There may be more. Where there was less than was asked for, more has an event of
-                // its own, unless the end has come already, in the same event as these bytes.
+                // There may be more. If less than requested was there, more bytes cause an event of
+                // their own, unless the end has come already, in the same event as these bytes.
                 let more = count == room || link.ending || link.broken;
                 if link.state == State::Up {
                     if link.cutter.rest().is_none() {
@@ -80,7 +80,7 @@ impl Links {
         }
     }
 
-    /// Turns what has come on a link into messages.
+    /// Turns the bytes of a link into messages.
     fn cut(&mut self, id: LinkId) {
         let link = self.links.get_mut(&id).expect("the caller has just read from it");
         let mut messages = Vec::new();
@@ -131,7 +131,7 @@ impl Links {
         self.hang_up(id);
     }
 
-    /// What has come on a link belongs to a frame that is not complete, or it does not any more.
+    /// The bytes of a link belong to an incomplete frame now, or not any more.
     fn count_half_received(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let held = link.cutter.held();

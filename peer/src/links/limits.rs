@@ -1,33 +1,33 @@
-//! How much the connections of a peer may take up, in number, bytes and time.
+//! Limits of a peer's connections, in number, bytes and time.
 
 use std::time::Duration;
 
 use protocol::config::Knobs;
 
-/// How much the links may take up.
+/// The limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections in all; more are closed as they come.
+    /// How many connections there may be; further ones are closed at once.
     pub links: usize,
-    /// How long one that was accepted may say nothing.
+    /// How long an accepted connection may be silent.
     pub silence: Duration,
     /// Queued bytes at which a link counts as backed up; at a quarter of it, it does not any more.
     pub backlog: usize,
-    /// Queued bytes at which a link is given up.
+    /// Queued bytes at which a link is dropped.
     pub queue: usize,
     /// How long an attempt to connect may take.
     pub dial: Duration,
-    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with
-    /// its link.
+    /// Bytes of all incomplete frames together; beyond it the oldest of them is dropped, with its
+    /// link.
     pub half_received: usize,
     /// How long a connection may acknowledge nothing before the kernel ends it.
     pub dead: Duration,
 }
 
 impl Limits {
-    /// Those of a peer with these knobs. An attempt to connect ends before TCP's own timer, which
-    /// tries for two minutes. A connection ends when two `heartbeat_timeout`s have brought no sign
-    /// of life, which is long after the node has asked its question on another one.
+    /// The limits of a peer with these knobs. An attempt to connect ends before TCP's own timer,
+    /// which tries for two minutes. A connection ends after two `heartbeat_timeout`s without a sign
+    /// of life, which is long after the node has repeated its request on another one.
     #[must_use]
     pub fn of(knobs: &Knobs) -> Self {
         let dead = (knobs.heartbeat_timeout * 2).max(Duration::from_secs(2));
@@ -49,6 +49,6 @@ impl Default for Limits {
     }
 }
 
-/// How long an attempt to connect may take, at least and at most.
+/// The shortest and the longest time for an attempt to connect.
 const DIAL_FIRST: Duration = Duration::from_secs(1);
 const DIAL_MOST: Duration = Duration::from_secs(5);

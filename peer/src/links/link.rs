@@ -1,4 +1,4 @@
-//! One TCP connection, and what is known of it.
+//! One TCP connection, and its state.
 
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,25 +20,25 @@ pub(super) struct Link {
     pub(super) state: State,
     pub(super) cutter: Cutter,
     pub(super) queue: Outgoing,
-    /// Whether it stands in `Links::ready`.
+    /// Whether it is in `Links::ready`.
     pub(super) ready: bool,
-    /// Whether it stands in `Links::dirty`.
+    /// Whether it is in `Links::dirty`.
     pub(super) dirty: bool,
-    /// Whether the kernel takes no more; an event says when it does again.
+    /// Whether the kernel accepts no more; an event reports when it does again.
     pub(super) blocked: bool,
     /// Whether the node has been told that it is backed up.
     pub(super) full: bool,
     /// Whether a first message has come.
     pub(super) spoken: bool,
-    /// Whether the end of the stream has been told of, which may still have something before it.
+    /// Whether the end of the stream was announced; data may still come before it.
     pub(super) ending: bool,
-    /// Set when writing has failed; what is left to read is still read.
+    /// Set when writing has failed; received data is still read.
     pub(super) broken: bool,
-    /// Whether a large frame waits until it is known whether it may come.
+    /// Whether a large frame waits for the decision about it.
     pub(super) asking: bool,
-    /// Bytes of frames that have come in part, as they were counted last.
+    /// Bytes of incomplete frames at the last count.
     pub(super) held: usize,
-    /// Which of all such frames it is, where there is one.
+    /// Its number among all incomplete frames, if it has one.
     pub(super) begun: Option<u64>,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct Link {
 pub(super) enum State {
     Connecting,
     Up,
-    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed
-    /// at this time unless the other end has taken something meanwhile.
+    /// The node has hung up: the queue is written, received data is dropped, and the link closes at
+    /// this time unless the other end accepts data meanwhile.
     Closing(Time),
 }
 
@@ -85,10 +85,9 @@ impl Link {
         self.local.get()
     }
 
-    /// Small frames go out at once, and little unsent data sits in the kernel. A connection that is
-    /// `dead` for so long, which acknowledges nothing of what was written or no probe, ends: the
-    /// node has given it up before, and it is to leave nothing behind. A socket that refuses is
-    /// merely slower.
+    /// Small frames go out at once, and little unsent data waits in the kernel. A connection that
+    /// acknowledges neither data nor probes for `dead` ends: the node has dropped it before, and it
+    /// should leave nothing behind. If the socket refuses an option, it is merely slower.
     pub(super) fn tune(&self, dead: Duration) {
         let socket = SockRef::from(&self.stream);
         let _slower = socket.set_tcp_nodelay(true);

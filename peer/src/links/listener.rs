@@ -1,7 +1,7 @@
-//! Taking in those who connect.
+//! Accepts connections.
 //!
 //! Without descriptors a caller stays in the kernel's queue, and the listener pauses; above the
-//! limit of links a caller is turned away.
+//! limit of links a caller is rejected.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -46,7 +46,7 @@ impl Links {
                     self.accept_at = Some(now + ACCEPT_PAUSE);
                     return;
                 }
-                // Whoever called has gone already; that concerns nobody else.
+                // The caller has gone already; no other link is affected.
                 Err(_) => {}
             }
         }

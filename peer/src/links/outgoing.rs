@@ -1,5 +1,4 @@
-//! What waits to be written to one link: control frames before bulk, and never one frame inside
-//! another.
+//! The output queue of one link: control frames before bulk, and never one frame inside another.
 //!
 //! A frame is a few pieces of memory, shared with the other links that it goes to and with the log:
 //! see [`protocol::frame::encode_shared`].
@@ -12,7 +11,7 @@ use bytes::{Buf, Bytes};
 /// The frames queued for one link.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// The rest of the frame that has been written in part.
+    /// The rest of a partly written frame.
     partial: VecDeque<Bytes>,
     control: VecDeque<Vec<Bytes>>,
     bulk: VecDeque<Vec<Bytes>>,
@@ -31,13 +30,13 @@ impl Outgoing {
         self.bytes
     }
 
-    /// Forgets everything.
+    /// Drops everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Writes until nothing is left or the other side takes no more; an error of kind `WouldBlock`
-    /// is no failure.
+    /// Writes until nothing is left or the other side accepts no more; an error of kind
+    /// `WouldBlock` is no failure.
     pub(super) fn write_to(&mut self, to: &mut impl Write) -> io::Result<()> {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -85,7 +84,7 @@ mod tests {
     use super::{Bytes, Outgoing};
     use std::io::{self, ErrorKind, Write};
 
-    /// Takes a few bytes at a time, then no more.
+    /// Accepts a few bytes at a time, then no more.
     struct Narrow {
         taken: Vec<u8>,
         room: usize,

@@ -1,10 +1,10 @@
 //! The event tokens of links.
 //!
-//! A token has as many bits as a pointer, the number of a link has 64. On a 32-bit board, a peer to
-//! which a stranger connects again and again would run out of tokens within weeks. So a token is
-//! the low bits of the number, on every machine alike, and stands for the newest link whose number
-//! ends like that. A link that lives while two thousand million others come and go is no longer
-//! told of its events; its silence then ends it.
+//! A token has as many bits as a pointer, the number of a link has 64. On a 32-bit board, a peer
+//! with a stranger that connects again and again would run out of tokens within weeks. So a token
+//! is the low bits of the number, on every machine alike, and denotes the newest link with these
+//! low bits. A link that outlives two thousand million others gets no more events; its silence then
+//! ends it.
 
 use mio::Token;
 use protocol::id::LinkId;
@@ -14,7 +14,7 @@ use super::FIRST_LINK;
 /// Tokens of links, and links of tokens.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// The highest numbers so far: of the links that were dialled, and of those that were accepted.
+    /// The highest numbers so far: of dialled links, and of accepted ones.
     newest: [u64; 2],
 }
 
@@ -37,7 +37,7 @@ impl Tokens {
     }
 }
 
-/// Numbers of links that were dialled are even, those of accepted ones odd.
+/// Numbers of dialled links are even, those of accepted ones odd.
 fn kind(number: u64) -> usize {
     usize::from(number % 2 == 1)
 }

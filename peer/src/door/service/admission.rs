@@ -1,4 +1,4 @@
-//! Who may connect, and who makes room where too many have.
+//! Admission of clients, and which of them make room for others.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl Service {
 
     fn welcome(&mut self, mut stream: UnixStream, access: Access) {
         let now = Instant::now();
-        // Whoever may only read leaves room for those who may do everything.
+        // Read-only clients leave room for those with full access.
         let (most, who_counts) = match access {
             Access::Full => (CLIENTS_MAX, self.clients.len()),
             Access::ReadOnly => (
@@ -75,7 +75,7 @@ impl Service {
         self.clients.insert(token, Client::new(stream, access, greeting, now));
     }
 
-    /// Closes the connection that has been idle for longest, if that is long enough.
+    /// Closes the connection that was idle for longest, if that is long enough.
     fn make_room(&mut self, access: Access, now: Instant) -> bool {
         let idle = self.clients.iter().filter(|(_, client)| {
             client.is_idle()
@@ -92,9 +92,9 @@ impl Service {
     }
 }
 
-/// Connections at a time.
+/// How many clients may be connected.
 const CLIENTS_MAX: usize = 64;
-/// Those of them that came by the socket for reading.
+/// How many of them by the read-only socket.
 const READERS_MAX: usize = 48;
-/// A connection that asks for nothing for so long makes room for another one, where there is none.
+/// A connection without a request for this long makes room for another one.
 const IDLE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What clients ask: lines are read, and each request is obeyed here or handed to the loop.
+//! Requests of clients: lines are read, and each request is performed here or passed to the loop.
 
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use crate::door::{Access, Ask, Asker, Fault, Payload, What, answer};
 use crate::sensors::split::{self, Split};
 
 impl Service {
-    /// Reads and obeys what all clients have asked, some of it where it is much.
+    /// Reads and performs the requests of all clients, a bounded number of them.
     pub(super) fn read_all(&mut self, now: Instant) {
         let mut tokens: Vec<usize> = self.clients.keys().copied().collect();
         if tokens.is_empty() {
             return;
         }
-        // Where there is not room for all, everybody comes first once.
+        // If there is not room for all, each client comes first in turn.
         self.turn = (self.turn + 1) % tokens.len();
         tokens.rotate_left(self.turn);
         for token in tokens {
@@ -177,7 +177,7 @@ impl Service {
         client.subscriptions.insert(id, subscription);
     }
 
-    /// Hands a request to the loop, or has its client wait until there is room for it.
+    /// Passes a request to the loop, or makes its client wait until there is room.
     fn pass_on(&mut self, ask: Ask) {
         match self.asks.pass_on(ask, &self.shared) {
             Ok(()) => {
@@ -192,7 +192,7 @@ impl Service {
     }
 }
 
-/// Subscriptions of one connection.
+/// Subscriptions per connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
-/// Requests of one client in one turn.
+/// Requests of one client per turn.
 const LINES_MOST: usize = 256;

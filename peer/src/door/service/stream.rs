@@ -1,4 +1,4 @@
-//! Moves the subscriptions of all clients on, a little of each in turn.
+//! Advances the subscriptions of all clients, a little of each in turn.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::door::subscription::{Step, Subscription};
 use crate::door::{Fault, answer};
 
 impl Service {
-    /// Moves all subscriptions on.
+    /// Advances all subscriptions.
     pub(super) fn stream_all(&mut self, now: Instant) {
         let Self { clients, history, renderer, told_at, .. } = self;
         for client in clients.values_mut() {
@@ -73,7 +73,7 @@ pub(super) fn end_all(
 
 /// Bytes of records of one subscription before the next one of the same client.
 const RECORDS_EACH: usize = 32 << 10;
-/// Bytes at which no record more is made ready for a client.
+/// Bytes at which no further record is prepared for a client.
 const OUTPUT_MAX: usize = 1 << 20;
-/// How often a client is filled in one turn, before the next one.
+/// How often a client's output is filled in one turn, before the next client.
 const ROUNDS_MOST: usize = 16;
