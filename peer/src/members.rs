@@ -1,5 +1,5 @@
-//! Who is in the group, as `peer members` shows it: what this peer knows of each member, and what
-//! its leader has told it.
+//! The members of the group, for `peer members`: what this peer knows of each member, and what its
+//! leader has reported.
 
 use protocol::config::Mode;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::units::Units;
 /// The group, as one peer sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
-    /// Who says so.
+    /// The reporting peer.
     pub peer: String,
     /// The mode of the group.
     pub mode: Mode,
@@ -19,15 +19,15 @@ pub struct Members {
     /// The epoch of the log, with the owner's incarnation, if there is a log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
-    /// Who leads, if this peer knows.
+    /// The leader, if this peer knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// What this peer lacks to go on, while it lacks something.
+    /// What this peer lacks to continue, while it is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// How many members the group can lose at once, and go on.
+    /// How many members the group can lose at once and still continue.
     pub can_lose: u64,
-    /// Why lag and round trip of others are not known, where they are not.
+    /// Why lag and round trip of others are unknown, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
     /// In the order of the view, best priority first.
@@ -43,16 +43,16 @@ pub struct MemberRow {
     pub inc: String,
     /// `leader` or `member`; of this peer itself also `candidate` and `joining`.
     pub role: String,
-    /// Where it is dialled.
+    /// The address at which it is dialled.
     pub address: String,
-    /// Its explicit priority, if it has one. A text, because it may be below -2^53, as that of a
+    /// Its explicit priority, if it has one. A string, because it may be below -2^53, as that of a
     /// demoted peer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// When it came in, if this peer has seen that (RFC 3339).
+    /// When it joined, if this peer has seen that (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// For how long it has been in, in milliseconds; at least so long where `since` is not known.
+    /// For how long it has been a member, in milliseconds; a lower bound if `since` is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
     /// How many entries it has not acknowledged.
@@ -64,10 +64,10 @@ pub struct MemberRow {
     /// Its build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
-    /// The units of its sensors' fields, as far as they are known.
+    /// The units of its sensors' fields, if known.
     #[serde(default, skip_serializing_if = "Units::is_empty")]
     pub units: Units,
-    /// Whether it is the peer that says this.
+    /// Whether it is the reporting peer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub this: bool,
 }

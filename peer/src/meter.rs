@@ -1,8 +1,8 @@
-//! Round trips of heartbeats, as a leader measures them: from the moment at which a heartbeat was
-//! given to the sockets to the one at which its acknowledgement was read.
+//! Round trips of heartbeats, measured by a leader: from the moment at which a heartbeat was given
+//! to the sockets to the moment at which its acknowledgement was read.
 //!
-//! The core judges liveness by the same pairs; how long each took is of no interest to it, so that
-//! is measured here.
+//! The core judges liveness by the same pairs; it does not need their durations, so those are
+//! measured here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use protocol::io::Output;
 use protocol::message::{Heartbeat, HeartbeatAck, Message};
 use protocol::time::Time;
 
-/// What has been measured.
+/// The measurements.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Heartbeats that were sent lately, and when; the newest last.
+    /// Recent heartbeats, with the times at which they were sent; newest last.
     sent: VecDeque<(u64, Time)>,
     round_trips: BTreeMap<Member, (Duration, Time)>,
 }
 
 impl Meter {
-    /// Something goes out now.
+    /// An output goes out now.
     pub fn note_sent(&mut self, now: Time, output: &Output) {
         let (Output::Send { message: Message::Heartbeat(Heartbeat { beat, .. }), .. }
         | Output::Fan { message: Message::Heartbeat(Heartbeat { beat, .. }), .. }) = output
@@ -37,7 +37,7 @@ impl Meter {
         self.sent.push_back((*beat, now));
     }
 
-    /// Frames have come over a link.
+    /// Frames have arrived on a link.
     pub fn note_received<'a>(
         &mut self,
         now: Time,
@@ -63,22 +63,22 @@ impl Meter {
         }
     }
 
-    /// The last round trip to a member; none where none was measured.
+    /// The last round trip to a member; none if there is no measurement.
     #[must_use]
     pub fn round_trip(&self, member: &Member) -> Option<Duration> {
         self.round_trips.get(member).map(|(span, _)| *span)
     }
 
-    /// Forgets what was measured while this peer led.
+    /// Drops all measurements; this peer does not lead any more.
     pub fn clear(&mut self) {
         self.sent.clear();
         self.round_trips.clear();
     }
 }
 
-/// Heartbeats that may be on their way.
+/// How many heartbeats may be in flight.
 const BEATS_MOST: usize = 64;
-/// Members whose round trips are kept; the largest group.
+/// How many members have a round trip; the size of the largest group.
 const PEERS_MOST: usize = 65_536;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The thread that looks names up: those of the seeds, and the one that this peer advertises. A
-//! name service may be silent for half a minute, so nothing else waits for it.
+//! The thread that resolves names: those of the seed addresses, and the advertised name of this
+//! peer. A name service may take half a minute to answer, so nothing else waits for it.
 //!
-//! A peer that looks for its first view asks every second, because whoever starts several peers at
-//! once (Compose, Kubernetes) has their names known a moment later. One that is alone asks every
-//! five seconds, one in company every half minute.
+//! A peer before its first view resolves every second, because an environment that starts several
+//! peers at once (Compose, Kubernetes) knows their names a moment later. A peer that is alone
+//! resolves every five seconds, one in company every half minute.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -16,12 +16,12 @@ use mio::Waker;
 
 use crate::seed_addresses::SeedAddress;
 
-/// What was looked up.
+/// The result of a look-up.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The addresses behind the seeds.
+    /// The resolved seed addresses.
     SeedAddresses(Vec<SocketAddrV4>),
-    /// The address that others are told.
+    /// The resolved advertised address.
     Advertised(SocketAddrV4),
 }
 
@@ -33,18 +33,18 @@ pub struct Names {
     plan: Arc<Mutex<Plan>>,
 }
 
-/// What the thread is to do next.
+/// Instructions for the thread.
 #[derive(Debug)]
 struct Plan {
-    /// Other seeds than before.
+    /// New seed addresses.
     addresses: Option<Vec<SeedAddress>>,
     /// How long to wait between two look-ups.
     pace: Duration,
 }
 
 impl Names {
-    /// Starts the thread; it looks everything up at once, and again every second until it hears
-    /// that there is a view.
+    /// Starts the thread; it resolves everything at once, and again every second until
+    /// [`Self::follow`] reports a view.
     ///
     /// # Errors
     /// Those of starting a thread.
@@ -69,24 +69,24 @@ impl Names {
         Ok(Self { found, hurry, plan })
     }
 
-    /// What was found, if anything.
+    /// The next result, if there is one.
     #[must_use]
     pub fn lookup(&self) -> Option<Lookup> {
         self.found.try_recv().ok()
     }
 
-    /// Looks again soon: the network has changed.
+    /// Resolves again soon: the network has changed.
     pub fn hurry(&self) {
         let _asked_already = self.hurry.try_send(());
     }
 
-    /// Looks these up from now on, and at once.
+    /// Resolves these from now on, and at once.
     pub fn replace(&self, addresses: Vec<SeedAddress>) {
         lock(&self.plan).addresses = Some(addresses);
         self.hurry();
     }
 
-    /// There is a view of that many members, or none: asks as often as that makes sense.
+    /// There is a view of that many members, or none: sets the pace of look-ups.
     pub fn follow(&self, members: Option<usize>) {
         let pace = pace(members);
         let before = std::mem::replace(&mut lock(&self.plan).pace, pace);
@@ -96,7 +96,7 @@ impl Names {
     }
 }
 
-/// How often to ask, in a view of that many members or in none.
+/// The pace of look-ups, in a view of that many members or in none.
 fn pace(members: Option<usize>) -> Duration {
     match members {
         None => JOINING,
@@ -106,7 +106,7 @@ fn pace(members: Option<usize>) -> Duration {
 }
 
 fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    // Nothing is left half done under this lock.
+    // No value is ever left half written under this lock.
     plan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -116,9 +116,9 @@ struct Search {
     outbox: SyncSender<Lookup>,
     waker: Arc<Waker>,
     plan: Arc<Mutex<Plan>>,
-    /// Whether the loop still has to hear of these seeds, even if there are none.
+    /// Whether the loop still has to get the result for these addresses, even if it is empty.
     are_new: bool,
-    /// How often names have had no address.
+    /// How often a name had no address.
     failures: u64,
 }
 
@@ -149,7 +149,7 @@ impl Search {
             }
             resolved.sort_unstable();
             resolved.dedup();
-            // The loop may be busy; the next look-up tells it again.
+            // The loop may be busy; the next look-up reports it again.
             self.are_new &= self.outbox.try_send(Lookup::SeedAddresses(resolved)).is_err();
         }
         if let Some(name) = &self.advertise {
@@ -173,7 +173,7 @@ impl Search {
     }
 }
 
-/// Before the first view.
+/// The pace before the first view.
 const JOINING: Duration = Duration::from_secs(1);
 const ALONE: Duration = Duration::from_secs(5);
 const IN_COMPANY: Duration = Duration::from_secs(30);
@@ -215,7 +215,7 @@ mod tests {
             "three look-ups took {took:?}"
         );
         names.follow(Some(3));
-        // The second that had begun comes to its end first.
+        // The pause of a second that had begun ends first.
         next(&names);
         names.replace(vec!["127.0.0.1:7002".parse().unwrap()]);
         assert_eq!(next(&names), ["127.0.0.1:7002"], "without waiting");

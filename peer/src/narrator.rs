@@ -1,5 +1,5 @@
-//! Tells each [`Note`] twice, as a sentence to people and as an event to machines, and numbers the
-//! events.
+//! Reports each [`Note`] twice, as a sentence for people and as an event for machines, and numbers
+//! the events.
 
 use std::panic::PanicHookInfo;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::failure;
 use crate::inputs;
 use crate::journal;
 
-/// Tells notes; clones tell in the same voice.
+/// Reports notes; clones share the event file and the numbers.
 #[derive(Clone, Debug)]
 pub struct Narrator {
     voice: Arc<Mutex<Voice>>,
-    /// Whether every single reading is told.
+    /// Whether every single reading is reported.
     readings: bool,
 }
 
@@ -28,31 +28,31 @@ pub struct Narrator {
 struct Voice {
     me: PeerId,
     inc: Incarnation,
-    /// How many events there have been.
+    /// The number of events so far.
     told: u64,
     events: Option<EventFile>,
 }
 
 impl Narrator {
-    /// Speaks for `me`. Without `readings`, no single reading is told, neither when it is published
-    /// nor when delivered.
+    /// A narrator of the peer `me`. Without `readings`, no single reading is reported, neither its
+    /// publication nor its delivery.
     #[must_use]
     pub fn new(me: PeerId, inc: Incarnation, events: Option<EventFile>, readings: bool) -> Self {
         Self { voice: Arc::new(Mutex::new(Voice { me, inc, told: 0, events })), readings }
     }
 
-    /// Whether every single reading is told.
+    /// Whether every single reading is reported.
     #[must_use]
     pub fn tells_readings(&self) -> bool {
         self.readings
     }
 
-    /// Speaks for another incarnation from now on.
+    /// Reports under another incarnation from now on.
     pub fn set_incarnation(&self, inc: Incarnation) {
         self.with(|voice| voice.inc = inc);
     }
 
-    /// Tells a note.
+    /// Reports a note.
     pub fn tell(&self, note: Note) {
         if !self.readings && is_of_reading(&note) {
             return;
@@ -60,26 +60,26 @@ impl Narrator {
         self.with(|voice| voice.tell(note));
     }
 
-    /// What writes the events, if they are written.
+    /// The outlet of the event file, if there is one.
     #[must_use]
     pub fn outlet(&self) -> Option<Outlet> {
         self.with(|voice| voice.events.as_ref().map(|events| events.outlet().clone()))
     }
 
-    /// Tells how many events were dropped, once there is room for it.
+    /// Reports how many events were dropped, once there is room for it.
     pub fn tell_losses(&self) {
         self.with(Voice::tell_losses);
     }
 
-    /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the
-    /// process. Where inputs are recorded, so is the way to go through them again.
+    /// From now on a panic of any thread is reported as a bug, and ends the process. If inputs are
+    /// recorded, the report includes the command to replay them.
     pub fn tell_panics(&self, recording: Option<&Path>) {
         let narrator = self.clone();
         let again = recording.map(inputs::replay_command);
         let outlet = self.outlet();
         std::panic::set_hook(Box::new(move |info| {
             let message = describe(info);
-            // Standard error needs no lock of ours; it is there even where the rest is not.
+            // Standard error needs no lock of ours; it works even if the rest does not.
             let command = again
                 .as_ref()
                 .map(|command| format!("\npeer: what led to it: {command}"))
@@ -90,8 +90,8 @@ impl Narrator {
                 Err(TryLockError::Poisoned(poisoned)) => {
                     poisoned.into_inner().tell(Note::Panic { message })
                 }
-                // The narrator itself panicked, or another thread is speaking: no time to wait for
-                // either.
+                // The narrator itself panicked, or another thread holds it: there is no time to
+                // wait for either.
                 Err(TryLockError::WouldBlock) => {}
             }
             journal::settle(PATIENCE);
@@ -129,7 +129,7 @@ impl Voice {
         }
     }
 
-    /// An event that is dropped has its number all the same, so that a hole shows.
+    /// A dropped event has its number nevertheless, so that a hole is visible.
     fn write(&mut self, note: Note) {
         self.told += 1;
         if let Some(events) = &mut self.events {
@@ -146,7 +146,7 @@ impl Voice {
     }
 }
 
-/// Whether a note tells of a single reading.
+/// Whether a note concerns a single reading.
 pub(crate) fn is_of_reading(note: &Note) -> bool {
     matches!(note, Note::Publish { .. } | Note::Acknowledged { .. } | Note::Deliver { .. })
 }
@@ -161,10 +161,10 @@ pub(crate) fn loudness(level: Level) -> log::Level {
     }
 }
 
-/// How long each of the last outputs of a process that has a bug is waited for.
+/// How long a process with a bug waits for each of its outputs.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// What a panic says, and where.
+/// The message and the place of a panic.
 pub(crate) fn describe(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("no message");
     match info.location() {

@@ -1,12 +1,12 @@
-//! Where this peer is to be found: on which networks it meets others, and which address they are
-//! told.
+//! The networks and addresses of this peer: the networks on which it meets others, and the address
+//! that it tells them.
 //!
-//! Three cases. With `--address` it is that one, as soon as an interface has it. With `--advertise`
-//! others are told an address that this machine does not have. With neither, the peer listens on
-//! every address, meets others on every network that carries broadcast, and is on loopback alone
-//! only while there is none.
+//! There are three cases. With `--address` the peer uses that address, as soon as an interface has
+//! it. With `--advertise` others are told an address that this machine does not have. Otherwise the
+//! peer listens on every address, meets others on every network with broadcast, and uses loopback
+//! alone only while there is no such network.
 //!
-//! Only computes; `scout` looks, `discovery` and `links` are told what comes of it.
+//! This module only computes; `scout` observes, and `discovery` and `links` get the results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,16 +15,16 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use crate::address::{Interface, LOOPBACK_BROADCAST, Surroundings};
 use crate::voice::Voice;
 
-/// A network on which others are met by broadcast.
+/// A network on which peers meet by broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The interface.
     pub name: String,
-    /// Its number in the kernel; 0 leaves the choice to the kernel.
+    /// Its number in the kernel; with 0 the kernel chooses.
     pub index: u32,
     /// The own address there.
     pub address: Ipv4Addr,
-    /// Where broadcasts go.
+    /// The broadcast address.
     pub broadcast: Ipv4Addr,
 }
 
@@ -52,47 +52,47 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a peer knows of its networks.
+/// The network state of a peer.
 #[derive(Debug)]
 pub struct Network {
-    /// What `--address` says.
+    /// The value of `--address`.
     asked: Option<Ipv4Addr>,
-    /// What others are told in any case.
+    /// The advertised address, if there is one.
     advertised: Option<SocketAddrV4>,
     birth: u64,
     port: u16,
     around: Surroundings,
     /// The own address that others are told first.
     first: Ipv4Addr,
-    /// What was last told of it.
+    /// The last reported situation.
     told: Option<Situation>,
 }
 
-/// Something worth a line when it becomes so.
+/// A situation that is reported when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Situation {
-    /// Others are met there.
+    /// Peers meet on these networks.
     Meets(Vec<Place>),
-    /// Nothing was asked for, and no network carries broadcast.
+    /// No address is configured, and no network has broadcast.
     Alone {
-        /// What there is of interfaces.
+        /// A description of the interfaces.
         interfaces: String,
     },
-    /// No interface has the address that was asked for.
+    /// No interface has the configured address.
     Awaits {
-        /// It.
+        /// The address.
         address: Ipv4Addr,
-        /// What there is of interfaces.
+        /// A description of the interfaces.
         interfaces: String,
     },
-    /// The interface of the address that was asked for is down, or has no carrier.
+    /// The interface of the configured address is down, or has no carrier.
     Silent {
         /// The address.
         address: Ipv4Addr,
         /// The interface.
         name: String,
     },
-    /// The network of the address that was asked for has no broadcast address.
+    /// The network of the configured address has no broadcast address.
     NoBroadcast {
         /// The address.
         address: Ipv4Addr,
@@ -100,7 +100,7 @@ pub enum Situation {
 }
 
 impl Situation {
-    /// Whether others can be met.
+    /// Whether peers can be met.
     #[must_use]
     pub fn is_fine(&self) -> bool {
         matches!(self, Self::Meets(_))
@@ -146,7 +146,7 @@ impl fmt::Display for Situation {
 }
 
 impl Network {
-    /// A peer that was asked to be at this address, or was not asked anything.
+    /// The state of a peer with or without a configured address.
     #[must_use]
     pub fn new(
         asked: Option<Ipv4Addr>,
@@ -157,31 +157,31 @@ impl Network {
         Self { asked, advertised, birth: 0, port: 0, around, first, told: None }
     }
 
-    /// Listens at this port, and was born so.
+    /// Sets the port and the birth of the listening process.
     pub fn listen(&mut self, port: u16, birth: u64) {
         self.port = port;
         self.birth = birth;
     }
 
-    /// Where to listen.
+    /// The address to listen on.
     #[must_use]
     pub fn listens_on(&self) -> Ipv4Addr {
         self.asked.unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// Whether anything can change.
+    /// Whether the state can change.
     #[must_use]
     pub fn changes(&self) -> bool {
         self.asked.is_none_or(|address| !address.is_loopback())
     }
 
-    /// The networks as they were last seen.
+    /// The networks at the last look.
     #[must_use]
     pub fn surroundings(&self) -> &Surroundings {
         &self.around
     }
 
-    /// What others are told to dial.
+    /// The address that others are told to dial.
     #[must_use]
     pub fn contact(&self) -> SocketAddrV4 {
         self.advertised.unwrap_or(SocketAddrV4::new(self.first, self.port))
@@ -200,9 +200,9 @@ impl Network {
         self.advertised = Some(address);
     }
 
-    /// Others have been met: `links` counts the connections to other machines by their address
-    /// here. The group is on another network than the one that is told first if there are
-    /// connections there, and none here.
+    /// `links` counts the connections to other machines by their address here. The group is on
+    /// another network than that of the first address if there are connections there, and none
+    /// here.
     pub fn follow(&mut self, links: &BTreeMap<Ipv4Addr, usize>) {
         if self.asked.is_some() || links.contains_key(&self.first) {
             return;
@@ -215,17 +215,17 @@ impl Network {
         }
     }
 
-    /// Where others are met by broadcast.
+    /// The networks on which peers meet by broadcast.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         let Some(asked) = self.asked else {
             let mut places: Vec<Place> =
                 self.around.meeting().into_iter().filter_map(Place::of).collect();
             if places.is_empty() {
-                // Where it is dialled on this machine; a loopback address if it has no other.
+                // The address for dials on this machine; a loopback address if there is no other.
                 places.push(Place::loopback(self.first));
             }
-            // The own address that is told first is heard first.
+            // The network of the first address comes first.
             places.sort_by_key(|place| place.address != self.first);
             places.truncate(PLACES_MAX);
             return places;
@@ -236,9 +236,9 @@ impl Network {
         self.around.with(asked).and_then(Place::of).into_iter().collect()
     }
 
-    /// Whether a connection with that end is given up: the address is gone from this machine, or
-    /// its interface carries nothing and another one does. A single network that is silent for a
-    /// while may come back, and its connections with it.
+    /// Whether a connection with that local address is dropped: the address is gone from this
+    /// machine, or its interface has no carrier and another one has. A single network that is
+    /// silent for a while may come back, and its connections with it.
     #[must_use]
     pub fn has_lost(&self, local: Ipv4Addr) -> bool {
         let silent = |interface: &Interface| {
@@ -247,7 +247,7 @@ impl Network {
         !local.is_loopback() && self.around.with(local).is_none_or(silent)
     }
 
-    /// Which address is said to whom.
+    /// The address told to each receiver.
     #[must_use]
     pub fn voice(&self) -> Voice {
         if self.asked.is_some() || self.advertised.is_some() {
@@ -256,7 +256,7 @@ impl Network {
         Voice::new(self.birth, self.port, self.around.interfaces.clone())
     }
 
-    /// How things stand.
+    /// The present situation.
     #[must_use]
     pub fn situation(&self) -> Situation {
         let places = self.places();
@@ -275,7 +275,7 @@ impl Network {
         }
     }
 
-    /// How things stand, if that has not been told yet.
+    /// The present situation, if it has not been reported yet.
     pub fn news(&mut self) -> Option<Situation> {
         if !self.changes() {
             return None;
@@ -299,7 +299,7 @@ impl Network {
     }
 }
 
-/// Networks in which it meets others at most.
+/// The greatest number of networks on which it meets others.
 pub const PLACES_MAX: usize = 16;
 const INTERFACES_TOLD: usize = 8;
 
@@ -347,7 +347,7 @@ mod tests {
             ("10.0.0.7:5001", false)
         );
         assert_eq!(network.news().unwrap().to_string(), "Looks for others on eth0 (10.0.0.7).");
-        // The carrier is lost: the address stays, since it may come back.
+        // The carrier is lost: the address stays, since the carrier may come back.
         network.look_around(around(&[interface("eth0", ETH, false)]));
         assert_eq!(network.contact().to_string(), "10.0.0.7:5001");
         assert!(network.news().unwrap().to_string().contains("eth0 has 10.0.0.7 and no carrier"));

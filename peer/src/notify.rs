@@ -1,11 +1,10 @@
-//! What a service manager is told of this peer: that it is ready, how it stands, that it reads its
-//! configuration again, that it stops, and that its loop still turns. Without a manager nothing is
-//! told, and nothing costs anything.
+//! Reports to a service manager: readiness, status, reloads, the stop, and a watchdog for the loop.
+//! Without a manager nothing is sent.
 //!
 //! The protocol is that of `sd_notify(3)`: datagrams of `NAME=value` lines to the socket that
-//! `NOTIFY_SOCKET` names. Ready is a peer that is in a view and not blocked, because only then are
-//! its readings ordered. A manager that does not read holds nobody up: what it has no room for is
-//! dropped, and the next change says it again.
+//! `NOTIFY_SOCKET` names. A peer is ready if it is in a view and not blocked, because only then its
+//! readings are ordered. A manager that does not read delays nothing: datagrams without room are
+//! dropped, and the next change is sent again.
 
 use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt as _;
@@ -18,22 +17,22 @@ use protocol::status::Status;
 use protocol::time::Time;
 use rustix::fs::fstat;
 
-/// The way to the service manager.
+/// The connection to the service manager.
 #[derive(Debug, Default)]
 pub struct Notify {
     manager: Option<(UnixDatagram, SocketAddr)>,
-    /// What `STATUS=` said last.
+    /// The last `STATUS=`.
     said: String,
-    /// Whether the manager has heard that this peer is ready.
+    /// Whether readiness was reported.
     is_ready: bool,
     is_stopping: bool,
-    /// How often the manager wants to hear that the loop turns; half of what it takes for dead.
+    /// The interval of watchdog reports; half of the manager's timeout.
     beat: Option<Duration>,
     beat_at: Option<Time>,
 }
 
 impl Notify {
-    /// The way that the environment names, if it names one.
+    /// The connection that the environment names, if any.
     #[must_use]
     pub fn from_environment() -> Self {
         Self::new(|name| std::env::var_os(name), std::process::id())
@@ -50,7 +49,7 @@ impl Notify {
             })
             .ok();
         let number = |name| given(name)?.to_str()?.parse::<u64>().ok();
-        // The variable of another process may have been handed on.
+        // The variable may have been inherited from another process.
         let is_watched = manager.is_some()
             && number("WATCHDOG_PID").is_none_or(|watched| watched == u64::from(pid));
         let patience = number("WATCHDOG_USEC").filter(|patience| is_watched && *patience > 0);
@@ -61,14 +60,14 @@ impl Notify {
         }
     }
 
-    /// Whether there is anybody to tell.
+    /// Whether there is a manager.
     #[must_use]
     pub fn is_heard(&self) -> bool {
         self.manager.is_some()
     }
 
-    /// Tells how the peer stands, if that has changed; and, the first time that it is in a view and
-    /// not blocked, that it is ready.
+    /// Reports the status of the peer, if it has changed; and readiness, the first time that the
+    /// peer is in a view and not blocked.
     pub fn stand(&mut self, status: &Status) {
         if self.is_stopping {
             return;
@@ -83,15 +82,15 @@ impl Notify {
         self.said = said;
     }
 
-    /// The configuration is read again, from now on.
+    /// A reload of the configuration begins.
     pub fn reload(&mut self, now: Time) {
-        // A service that is still starting has nothing to go back to.
+        // A service that is still starting has no state to return to.
         if self.is_ready {
             self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
         }
     }
 
-    /// The configuration has been read again.
+    /// The reload is complete.
     pub fn reloaded(&mut self) {
         if self.is_ready {
             let said = self.said.clone();
@@ -107,7 +106,7 @@ impl Notify {
         self.send(&format!("STOPPING=1\nSTATUS={said}"));
     }
 
-    /// The loop turns; to be called whenever it does.
+    /// The loop turns; to be called at every turn.
     pub fn turn(&mut self, now: Time) {
         if let Some(beat) = self.beat.filter(|_| self.beat_at.is_none_or(|at| at <= now)) {
             self.beat_at = Some(now + beat);
@@ -115,7 +114,7 @@ impl Notify {
         }
     }
 
-    /// When the loop has to turn, so that it is not taken for dead.
+    /// When the loop has to turn for the watchdog.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.beat_at
@@ -144,7 +143,7 @@ fn open(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// Whether the readings of a peer that stands like this are ordered.
+/// Whether the readings of a peer with this status are ordered.
 fn is_ready(status: &Status) -> bool {
     !status.members.is_empty() && status.blocked.is_none()
 }
@@ -167,7 +166,7 @@ fn sentence(status: &Status) -> String {
     printable(&words).into_owned()
 }
 
-/// Whether standard output is the journal of the system, which stamps, stores and rotates each
+/// Whether standard output is the journal of the system, which time-stamps, stores and rotates each
 /// line.
 #[must_use]
 pub fn writes_to_the_journal() -> bool {
@@ -176,7 +175,7 @@ pub fn writes_to_the_journal() -> bool {
         .is_ok_and(|stream| stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino)))
 }
 
-/// The variable says `DEVICE:INODE` of the stream; a service that writes elsewhere has it as well.
+/// The variable is `DEVICE:INODE` of the stream; a service that writes elsewhere has it as well.
 fn is_stream(variable: &str, device: u64, inode: u64) -> bool {
     let split = variable.split_once(':');
     split.is_some_and(|(first, second)| first.parse() == Ok(device) && second.parse() == Ok(inode))

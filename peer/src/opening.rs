@@ -1,5 +1,5 @@
-//! Opening a file without waiting for ever: a name on a network disk that hangs, or a device
-//! without a carrier, may take as long as it likes.
+//! Opens a file with a time limit: a hanging network disk, or a device without a carrier, may block
+//! for ever.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -9,10 +9,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Opens a file for appending, and makes it if it is not there.
+/// Opens a file for appending, creating it if necessary.
 ///
-/// A named pipe is opened for reading, too: then opening does not wait for a reader, and a reader
-/// that goes away and comes back loses what the pipe had no room for, and nothing else.
+/// A named pipe is opened for reading, too: then opening does not wait for a reader, and if a
+/// reader disconnects and returns, only the data beyond the pipe's capacity is lost.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -21,8 +21,8 @@ pub fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).read(is_pipe).open(path)
 }
 
-/// What `open` returns, or an error that says that it took too long. Then the attempt goes on, and
-/// comes to nothing.
+/// The result of `open`, or an error that it took too long. Then the attempt continues without
+/// effect.
 ///
 /// # Errors
 /// Those of the operating system.

@@ -1,5 +1,5 @@
-//! The outputs of a peer that could block, as one: the log, the events, the recording. How they are
-//! doing, what is waited for at the end, and opening them anew.
+//! The outputs of a peer that could block: the log, the events, the recording. Their state, the
+//! wait at the end, and reopening their files.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::gate::Gate;
 use crate::inputs::Recorder;
 use crate::journal;
 
-/// All outputs that have a thread of their own.
+/// All outputs with a thread of their own.
 #[derive(Debug, Default)]
 pub struct Outputs {
     named: Vec<(String, Outlet)>,
     gate: Gate,
 }
 
-/// An output that takes nothing, or has taken less than there was.
+/// An output that is stuck or has dropped lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputReport {
-    /// Which one.
+    /// Its name.
     pub name: String,
     /// Lines (of a recording: records) that wait.
     pub waiting_lines: u64,
@@ -30,7 +30,7 @@ pub struct OutputReport {
     pub waiting_bytes: u64,
     /// Lines that were dropped so far.
     pub dropped_lines: u64,
-    /// For how long it has taken nothing, in milliseconds.
+    /// For how long it has accepted nothing, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck_ms: Option<u64>,
     /// Why writing to it fails at present.
@@ -41,7 +41,7 @@ pub struct OutputReport {
 }
 
 impl Outputs {
-    /// The log, and these.
+    /// The log, and these outputs.
     #[must_use]
     pub fn new(events: Option<&EventFile>, recorder: Option<&Recorder>) -> Self {
         let mut outputs = Self::default();
@@ -72,18 +72,18 @@ impl Outputs {
         self.named.push((name, outlet.clone()));
     }
 
-    /// What has to be written before anything leaves that rests on it.
+    /// The gate: what has to be written before any dependent data leaves.
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// Has the files opened anew by their paths.
+    /// Reopens the files by their paths.
     pub fn reopen(&self) {
         self.named.iter().for_each(|(_, outlet)| outlet.reopen());
     }
 
-    /// Waits until everything is written, or the patience is used up.
+    /// Waits until everything is written, or the time is over.
     pub fn settle(&self, patience: Duration) {
         let until = Instant::now() + patience;
         for (_, outlet) in &self.named {
@@ -91,12 +91,12 @@ impl Outputs {
         }
     }
 
-    /// How many bytes wait for each, under a name that has no path in it.
+    /// How many bytes wait for each output, under a name without a path.
     pub fn waiting(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.named.iter().map(|(name, outlet)| (kind(name), outlet.health().waiting_bytes as u64))
     }
 
-    /// Those that are in trouble, or were.
+    /// The outputs that are or were in trouble.
     #[must_use]
     pub fn report(&self) -> Vec<OutputReport> {
         self.named.iter().filter_map(|(name, outlet)| OutputReport::of(name, outlet)).collect()
@@ -148,7 +148,7 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-/// An output that takes nothing for less than this is only slow.
+/// An output that accepts nothing for less than this is only slow.
 const STUCK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

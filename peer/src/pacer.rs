@@ -1,6 +1,6 @@
-//! A timer that keeps microseconds. The poll rounds its patience up to whole milliseconds, which is
-//! nothing to a deadline of the protocol and half of everything to a source of a thousand readings
-//! a second.
+//! A timer with microseconds. The poll rounds its timeout up to whole milliseconds, which is
+//! negligible for a deadline of the protocol, but not for a source of a thousand readings per
+//! second.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -33,7 +33,7 @@ impl Pacer {
         Ok(Self { timer, set: None })
     }
 
-    /// There will be an event at that moment, or soon if it has passed.
+    /// Sets the timer to that moment, or to soon if it has passed.
     ///
     /// # Errors
     /// Those of the operating system.

@@ -1,12 +1,12 @@
-//! Readings that the threads of sensors have made of lines, on their way to the node.
+//! Readings made from lines by the sensors' threads, on their way to the node.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::sensors::intake::Ready;
 
-/// The loop's end of the queue that all sensors with lines share. It is fair: who waits for room
-/// longest is next.
+/// The loop's end of the queue shared by all sensors with lines. It is fair: the sensor that has
+/// waited longest for room is next.
 #[derive(Debug)]
 pub struct Publisher {
     batches: Receiver<Vec<Ready>>,
@@ -33,7 +33,7 @@ impl Publisher {
         self.batch.pop_front()
     }
 
-    /// Puts readings back that were taken last, oldest first.
+    /// Puts the readings taken last back, oldest first.
     pub fn put_back(&mut self, readings: Vec<Ready>) {
         readings.into_iter().rev().for_each(|reading| self.batch.push_front(reading));
     }

@@ -1,9 +1,9 @@
-//! Who is heard by datagram and cannot be reached by connection: evidence that names a fault of the
-//! network.
+//! Peers that are heard by datagram and cannot be reached by connection: evidence of a network
+//! fault.
 //!
-//! Silence alone may be a peer that has ended. A peer that is heard and does not answer TCP is
-//! alive behind a firewall, a NAT or a wrong address. That is told when it has lasted for
-//! `heartbeat_timeout`, and at each doubling.
+//! A silent peer may just have ended. A peer that is heard and does not answer TCP is alive behind
+//! a firewall, a NAT or a wrong address. That is reported after `heartbeat_timeout`, and at each
+//! doubling of the time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::links::Obstacle;
 
-/// A peer that is heard and cannot be reached, as `peer status` shows it.
+/// A peer that is heard and cannot be reached, for `peer status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreachable {
     /// Its name.
     pub peer: PeerId,
-    /// Where it says that it listens.
+    /// The address that it announces.
     pub address: SocketAddrV4,
     /// For how long there has been no connection, in milliseconds.
     pub for_ms: u64,
@@ -29,12 +29,12 @@ pub struct Unreachable {
     pub why: String,
 }
 
-/// Who is heard, and what has been told.
+/// The peers heard, and the reports made.
 #[derive(Debug)]
 pub struct Reach {
     after: Duration,
     heard: BTreeMap<SocketAddrV4, (PeerId, Time)>,
-    /// Since when an address cannot be reached, and from which duration on that is told again.
+    /// Since when an address cannot be reached, and the duration at which it is reported again.
     told: BTreeMap<SocketAddrV4, (Time, Duration)>,
     look_at: Time,
     /// Peers that cannot be reached now.
@@ -42,7 +42,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Tells what has lasted for so long.
+    /// Reports problems that have lasted for that long.
     #[must_use]
     pub fn new(after: Duration) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Reach {
         }
     }
 
-    /// A datagram of this peer has come, which says that it listens there.
+    /// A datagram of this peer has arrived, which announces this address.
     pub fn hear(&mut self, now: Time, peer: &PeerId, address: SocketAddrV4) {
         if self.heard.len() >= HEARD_MAX && !self.heard.contains_key(&address) {
             let patience = self.patience();
@@ -66,7 +66,7 @@ impl Reach {
         self.heard.insert(address, (peer.clone(), now));
     }
 
-    /// Looks at what cannot be reached; the notes are what is to be told.
+    /// Examines unreachable addresses; returns the notes to report.
     pub fn look<'a>(
         &mut self,
         now: Time,
@@ -85,9 +85,9 @@ impl Reach {
             let (address, since) = (*address, *since);
             let lasted = now.since(since);
             let Some((peer, heard_at)) = self.heard.get(&address) else { continue };
-            // Heard before the first attempt, it may have ended or moved since.
+            // If it was heard before the first attempt, it may have ended or moved since.
             let is_there = *heard_at > since && now.since(*heard_at) <= self.patience();
-            // One that has several addresses need not be reached at each.
+            // A peer with several addresses need not be reachable at each.
             let elsewhere = self.heard.iter().any(|(other, (name, at))| {
                 name == peer
                     && *other != address
@@ -116,19 +116,19 @@ impl Reach {
         notes
     }
 
-    /// Who cannot be reached now.
+    /// The unreachable peers at present.
     #[must_use]
     pub fn unreachable(&self) -> &[Unreachable] {
         &self.now
     }
 
-    /// When to look again, while something fails.
+    /// When to examine again, while there is a failure.
     #[must_use]
     pub fn deadline(&self) -> Time {
         self.look_at
     }
 
-    /// Who has not been heard for that long is not heard.
+    /// A peer that was silent for that long does not count as heard.
     fn patience(&self) -> Duration {
         (self.after * 4).max(HEARD_FOR)
     }
@@ -154,7 +154,7 @@ fn words(address: SocketAddrV4, obstacle: &Obstacle) -> String {
 }
 
 const HEARD_MAX: usize = 256;
-/// Peers that are told of at a time.
+/// How many peers are reported at a time.
 const TOLD_MAX: usize = 8;
 const HEARD_FOR: Duration = Duration::from_secs(5);
 

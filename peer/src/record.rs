@@ -1,9 +1,9 @@
-//! Records: what the log holds as JSON, one object a line. The file `ordered.jsonl` and the socket
-//! of a peer say the same in the same words; `docs/DATA.md` describes each record.
+//! Records: the content of the log as JSON, one object per line. The file `ordered.jsonl` and the
+//! socket of a peer use the same records; `docs/DATA.md` describes each.
 //!
 //! A position is named by its log, its epoch with the owner's incarnation, and its number, because
-//! numbers begin anew in each log. Incarnations are texts, since readers of JSON round large
-//! numbers. What is not known is left out.
+//! numbers begin anew in each log. Incarnations are strings, since readers of JSON round large
+//! numbers. Unknown values are left out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,11 +43,11 @@ enum Record<'a> {
     },
     /// Positions that this file lacks.
     Gap { log: &'a str, from: u64, to: u64, why: &'a str },
-    /// What stands above, at these positions of this log, is not what the group has there.
+    /// The lines above at these positions of this log differ from the group's log.
     Diverged { log: &'a str, from: u64, to: u64 },
-    /// The group of this peer becomes part of another one.
+    /// The group of this peer merges into another one.
     Merged { log: &'a str, at: u64, into: &'a str, leader: &'a str },
-    /// Positions that hold what stands above already.
+    /// Positions whose readings were delivered before.
     Repeat {
         log: &'a str,
         epoch: &'a str,
@@ -70,7 +70,7 @@ enum Record<'a> {
     },
 }
 
-/// Appends the lines of one delivery, each with its end.
+/// Appends the lines of one delivery, each with its line end.
 pub fn write(delivery: &Delivery, out: &mut Vec<u8>) {
     let log = &delivery.log().to_string();
     match delivery {
@@ -122,7 +122,7 @@ fn write_run(run: &Run, log: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// What all readings of a run have in common.
+/// The values that all readings of a run share.
 #[derive(Debug)]
 struct Head {
     log: String,
@@ -146,8 +146,8 @@ fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
     let Reading { run, seq, oseq, time, payload } = *reading;
     let Head { log, epoch, inc, ordered } = head;
     let (view, origin) = (run.view_id, &run.origin.id);
-    // Names of logs, epochs and peers, and times, need no escaping: their alphabets have nothing
-    // that JSON minds.
+    // Names of logs, epochs and peers, and times, need no escaping: their alphabets contain no
+    // special characters of JSON.
     let place =
         format_args!("\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq},\"view\":{view}");
     let name = format_args!(
@@ -182,12 +182,12 @@ fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// What a payload is.
+/// The form of a payload.
 enum Shape<'a> {
-    /// The canonical object of a reading: its parts say it all.
+    /// The canonical object of a reading: its parts are complete.
     Canonical(Parts<'a>),
-    /// Another form that has fields; the bytes stay beside them, since they can be told in several
-    /// ways.
+    /// Another form with fields; the bytes are kept beside them, since several forms have the same
+    /// fields.
     Split(Fields<'a>, &'a str),
     Text(&'a str),
     Bytes,
@@ -233,7 +233,7 @@ impl<'a> Shape<'a> {
 }
 
 impl Parts<'_> {
-    /// Whether the payload is these parts, byte by byte.
+    /// Whether the payload consists of exactly these parts.
     fn say_all_of(&self, text: &str) -> bool {
         let mut rest = text;
         let mut has = |piece: &str| rest.strip_prefix(piece).map(|left| rest = left).is_some();
@@ -284,20 +284,19 @@ fn put_json(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("any text can be written as JSON");
 }
 
-/// Records of deliveries that several readers want one after the other: each record of the newest
-/// delivery is written once.
+/// Records of deliveries for several readers: each record of the newest delivery is encoded once.
 #[derive(Debug, Default)]
 pub struct Renderer {
     /// The number of the delivery.
     number: Option<u64>,
     head: Option<Head>,
     text: Vec<u8>,
-    /// Where each record stands in the text, by its place in the delivery.
+    /// The range of each record in the text, by its index in the delivery.
     records: Vec<Option<Range<usize>>>,
 }
 
 impl Renderer {
-    /// The record of a reading of the run with that number, without an end of line.
+    /// The record of a reading in the run with that number, without a line end.
     pub fn reading(&mut self, number: u64, run: &Run, place: u64) -> &[u8] {
         if self.number != Some(number) {
             self.begin(number, usize::try_from(run.readings.len()).expect("they are in memory"));
@@ -314,7 +313,7 @@ impl Renderer {
         &text[range.clone()]
     }
 
-    /// The record of a delivery that is no run of readings, without an end of line.
+    /// The record of a delivery that is no run of readings, without a line end.
     pub fn whole(&mut self, number: u64, delivery: &Delivery) -> &[u8] {
         if self.number != Some(number) {
             self.begin(number, 0);
@@ -332,7 +331,7 @@ impl Renderer {
     }
 }
 
-/// Bytes of memory that are kept from one delivery to the next.
+/// How much memory is kept from one delivery to the next, in bytes.
 const TEXT_KEPT: usize = 1 << 20;
 
 fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {

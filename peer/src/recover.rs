@@ -52,7 +52,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     } else {
         mark(store, &request.data_dir)
     }?;
-    // The folder is marked by then; that it could not be said does not undo it.
+    // The folder is marked by then; a failed message does not undo it.
     Ok(stdio::answer(&format!("{words}\n"))?)
 }
 
@@ -69,7 +69,7 @@ fn open(folder: &Path) -> Result<Store, Failure> {
     })
 }
 
-/// For `--new-log`.
+/// Performs `--new-log`.
 fn mark(mut store: Store, folder: &Path) -> Result<String, Failure> {
     let shown = folder.display();
     let lost = |what: String| {
@@ -108,7 +108,7 @@ fn mark(mut store: Store, folder: &Path) -> Result<String, Failure> {
     ))
 }
 
-/// For `--forgotten`.
+/// Performs `--forgotten`.
 fn remember(mut store: Store, folder: &Path) -> Result<String, Failure> {
     let shown = folder.display();
     let file = store.file();

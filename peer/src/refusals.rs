@@ -1,21 +1,21 @@
-//! Readings that were not taken: counted, and summed up when a time of refusal is over.
+//! Refused readings: counted, and summed up at the end of a blocked period.
 //!
-//! The node tells each refusal as an event, and a few of them as sentences. While a peer is blocked
-//! (mode `primary`) there may be thousands, and whoever reads the log wants to know how many in the
-//! end.
+//! The node reports each refusal as an event, and a few of them as sentences. While a peer is
+//! blocked (mode `primary`) there may be thousands, and a reader of the log needs their total in
+//! the end.
 
 use protocol::note::Refusal;
 
-/// What was refused.
+/// The counts of refused readings.
 #[derive(Debug, Default)]
 pub struct Refusals {
     total: u64,
-    /// How many since this peer has been blocked.
+    /// How many since this peer became blocked.
     blocked: u64,
 }
 
 impl Refusals {
-    /// A reading was refused and is gone.
+    /// A reading was refused and dropped.
     pub fn refuse(&mut self, why: Refusal) {
         self.total += 1;
         if why == Refusal::NoQuorum {
@@ -23,12 +23,12 @@ impl Refusals {
         }
     }
 
-    /// A reading was taken. The sum, if this ends a time in which this peer was blocked.
+    /// A reading was accepted. Returns the sum, if this ends a blocked period.
     pub fn take(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.blocked)).filter(|count| *count > 0)
     }
 
-    /// How many in all.
+    /// The total.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total

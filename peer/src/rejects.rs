@@ -1,5 +1,5 @@
-//! What came in and was not understood: counted by kind, and told when a count reaches a power of
-//! two, so that no stranger can fill a log.
+//! Rejected input: counted by kind, and reported when a count reaches a power of two, so that no
+//! stranger can fill a log.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,35 +7,35 @@ use std::net::SocketAddr;
 use protocol::error::WireError;
 use protocol::note::Note;
 
-/// Something that came in and was not understood.
+/// A rejected input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Where it came from.
+    /// Its source.
     pub from: SocketAddr,
     /// What is wrong with it.
     pub why: RejectReason,
 }
 
-/// What was wrong with it.
+/// Why an input was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RejectReason {
-    /// Bytes that are no message.
+    /// The bytes are no message.
     Wire(WireError),
-    /// More connections than this peer keeps.
+    /// There are more connections than this peer keeps.
     TooManyLinks {
-        /// How many it keeps.
+        /// The limit.
         most: usize,
     },
-    /// A connection that said nothing.
+    /// The connection was silent.
     SilentLink,
-    /// A large frame of somebody who is in no view.
+    /// A large frame from a peer that is in no view.
     LargeFrame {
         /// Its length.
         length: usize,
     },
-    /// More bytes of frames that have come in part than this peer keeps.
+    /// The incomplete frames have more bytes than this peer keeps.
     HalfReceived {
-        /// How many it keeps.
+        /// The limit.
         most: usize,
     },
 }
@@ -81,7 +81,7 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    /// Counts one; a note if it is worth telling.
+    /// Counts one; returns a note if it should be reported.
     pub fn count(&mut self, reject: &Reject) -> Option<Note> {
         let count = self.counts.entry(reject.why.kind()).or_insert(0);
         *count += 1;
@@ -89,13 +89,13 @@ impl Rejects {
         count.is_power_of_two().then(|| Note::Reject { from: None, why: why(), count: *count })
     }
 
-    /// How many of each kind.
+    /// The count of each kind.
     #[must_use]
     pub fn by_kind(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }
 
-    /// How many in all.
+    /// The total.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.values().sum()

@@ -1,7 +1,7 @@
-//! SIGHUP: the configuration file is read again while the peer runs.
+//! SIGHUP: reads the configuration file again while the peer runs.
 //!
-//! A thread of its own reads it, since the file may lie on a disk that hangs. The loop takes over
-//! what can change while it runs, and names what needs a restart. A broken file changes nothing.
+//! A thread reads it, since the file may be on a hanging disk. The loop adopts settings that can
+//! change at run time, and names those that need a restart. A broken file changes nothing.
 
 use std::io;
 use std::path::Path;
@@ -14,26 +14,25 @@ use mio::Waker;
 use crate::failure::Failure;
 use crate::settings::{Changes, Source};
 
-/// Reads the file again when it is asked to.
+/// Reads the file again on request.
 #[derive(Debug)]
 pub struct Reloader {
     source: Source,
     waker: Arc<Waker>,
-    /// The reading that is under way.
+    /// The reading in progress.
     open: Option<Receiver<Result<Changes, Failure>>>,
-    /// Whether it was asked for again meanwhile.
+    /// Whether another request came meanwhile.
     again: bool,
 }
 
 impl Reloader {
-    /// For what the peer was started with.
+    /// With the settings that the peer was started with.
     #[must_use]
     pub fn new(source: Source, waker: Arc<Waker>) -> Self {
         Self { source, waker, open: None, again: false }
     }
 
-    /// Begins to read the file; false where there is none.
-    ///
+    /// Begins to read the file; false if there is none.
     /// # Errors
     /// Those of starting a thread.
     pub fn begin(&mut self) -> io::Result<bool> {
@@ -54,7 +53,7 @@ impl Reloader {
         Ok(true)
     }
 
-    /// What a reading has found, once; from now on that is how things stand.
+    /// The result of a reading, once; from now on it is the basis for comparison.
     pub fn outcome(&mut self) -> Option<Result<Changes, Failure>> {
         let outcome = self.open.as_ref()?.try_recv().ok()?;
         self.open = None;
@@ -72,7 +71,7 @@ impl Reloader {
         self.open.is_some()
     }
 
-    /// This setting is in force as it is there.
+    /// Adopts this setting from `new`.
     pub fn adopt(&mut self, name: &str, new: &Source) {
         self.source.adopt(name, new);
     }

@@ -1,9 +1,9 @@
-//! `peer replay`: goes through a recording again with the very core, and tells what the peer told.
+//! `peer replay`: replays a recording with the same core, and prints what the peer logged.
 //!
-//! Standard output is the human log as it was, at the times at which it was (up to the moment
-//! between a clock being read and a line being written); with `trace`, a line for each input and
-//! each output instead. What is to be said about the replay itself goes to standard error. Nothing
-//! is sent, dialled, stored or delivered.
+//! Standard output is the human log of the run, with its times (exact up to the time between
+//! reading a clock and writing a line); with `trace`, a line for each input and each output
+//! instead. Messages about the replay itself go to standard error. Nothing is sent, dialled, stored
+//! or delivered.
 
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -39,22 +39,22 @@ pub struct Request {
     pub until: Option<u64>,
 }
 
-/// The node of one life, made again.
+/// The node of one life, created again.
 #[derive(Debug)]
 pub struct Twin {
     life: Box<Life>,
     node: Node,
-    /// How many outputs have been told.
+    /// How many outputs have been produced.
     outputs: u64,
-    /// Whether it has been told that the twin goes another way.
+    /// Whether the divergence of the twin has been reported.
     strayed: bool,
 }
 
 impl Twin {
-    /// Makes the node again.
+    /// Creates the node again.
     ///
     /// # Errors
-    /// The knobs are none that this build takes.
+    /// This build refuses the knobs.
     pub fn new(life: Box<Life>) -> Result<Self, protocol::error::ConfigError> {
         let node =
             Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
@@ -62,13 +62,13 @@ impl Twin {
         Ok(Self { life, node, outputs: 0, strayed: false })
     }
 
-    /// Which life it is.
+    /// The life.
     #[must_use]
     pub fn life(&self) -> &Life {
         &self.life
     }
 
-    /// What the peer told before its node was given anything.
+    /// The notes of the peer before its node got any input.
     #[must_use]
     pub fn first_notes(&self) -> Vec<Note> {
         let stored =
@@ -76,14 +76,14 @@ impl Twin {
         [self.life.start.clone()].into_iter().chain(stored).chain([Note::Ready]).collect()
     }
 
-    /// Gives the node what the peer's was given.
+    /// Gives the node the next input of the peer's node.
     pub fn give(&mut self, at: Time, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         self.node.handle(at, input, &mut out);
         out
     }
 
-    /// The notes that the peer told of an output.
+    /// The notes that the peer wrote for an output.
     #[must_use]
     pub fn notes_of(&self, output: &Output) -> Vec<Note> {
         let mut notes = Vec::new();
@@ -118,12 +118,12 @@ impl Twin {
     }
 }
 
-/// Goes through a recording again and tells it.
+/// Replays a recording and prints it.
 ///
 /// # Errors
 /// [`Failure`]: the file cannot be read; or the core panicked, as it may have done in the run.
 pub fn run(request: &Request) -> Result<(), Failure> {
-    // The hook of the process would only say where; what matters here is at which input.
+    // The process's hook would only report the place; here the input matters.
     panic::set_hook(Box::new(|info| {
         let _closed =
             writeln!(io::stderr(), "peer replay: the core panics: {}", narrator::describe(info));
@@ -133,7 +133,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     done
 }
 
-/// `give` is what gives a twin its inputs.
+/// `give` passes an input to a twin.
 fn go_through(
     request: &Request,
     out: impl Write,
@@ -163,11 +163,11 @@ fn go_through(
     }
 }
 
-/// Why telling ends early.
+/// Why the output ends early.
 enum End {
     Bad(BadInputs),
     Knobs(String),
-    /// What is told cannot be written.
+    /// The output cannot be written.
     Unsaid(Unsaid),
 }
 
@@ -183,13 +183,13 @@ impl From<io::Error> for End {
     }
 }
 
-/// Puts a replay into lines.
+/// Writes a replay as lines.
 struct ReplayWriter<O, R, G> {
     out: O,
     remarks: R,
     give: G,
     trace: bool,
-    /// How many inputs there have been, over all lives.
+    /// How many inputs there were, over all lives.
     number: u64,
 }
 
@@ -309,8 +309,8 @@ mod tests {
     use crate::inputs::tests::life;
     use protocol::note::Note;
 
-    /// What replaying five wake-ups, recorded as if nothing came of them, says on standard output
-    /// and on standard error.
+    /// The standard output and standard error of a replay of five wake-ups, recorded as if they had
+    /// no effect.
     fn replay(
         build: &str,
         give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>,

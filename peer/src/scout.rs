@@ -1,6 +1,6 @@
-//! The thread that watches what may change round a running peer: the addresses of the machine, and
-//! where the members of the group are, which it writes down. It looks twice a second or so and
-//! tells the loop only what is new, so the loop never waits for a disk or a kernel table.
+//! The thread that observes the surroundings of a running peer: the addresses of the machine. It
+//! also writes the file of contacts. It looks about twice a second and reports only changes, so the
+//! loop never waits for a disk or a kernel table.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use mio::Waker;
 use crate::address::Surroundings;
 use crate::doublings::Doublings;
 
-/// What the scout tells the loop.
+/// A report of the scout to the loop.
 #[derive(Debug)]
 pub enum News {
-    /// The networks of the machine have changed, or the loop has asked to be told again.
+    /// The networks of the machine have changed, or the loop has asked for a report.
     Surroundings(Surroundings),
 }
 
-/// What the scout is to watch, and to write.
+/// What the scout observes and writes.
 #[derive(Debug)]
 pub struct Watch {
-    /// The networks as they are known, where they can matter.
+    /// The known networks, if they matter.
     pub around: Option<Surroundings>,
-    /// Where to write down the contacts.
+    /// The file of contacts.
     pub contacts: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub struct Scout {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether the loop wants to hear of the networks although they are as before.
+    /// Whether the loop wants a report of the networks even without a change.
     again: AtomicBool,
     /// The newest text for the file of contacts.
     contacts: Mutex<Option<String>>,
@@ -69,18 +69,18 @@ impl Scout {
         Ok(Self { news, shared })
     }
 
-    /// What is new, if anything.
+    /// The next report, if there is one.
     #[must_use]
     pub fn news(&self) -> Option<News> {
         self.news.try_recv().ok()
     }
 
-    /// Asks to be told of the networks at the next look in any case.
+    /// Asks for a report of the networks at the next look in any case.
     pub fn look_again(&self) {
         self.shared.again.store(true, Ordering::Relaxed);
     }
 
-    /// Has this written down soon; a later text replaces one that is not written yet.
+    /// Writes this text soon; a later text replaces one that is not written yet.
     pub fn keep(&self, contacts: String) {
         *lock(&self.shared.contacts) = Some(contacts);
     }
@@ -91,10 +91,10 @@ struct Round {
     told: SyncSender<News>,
     waker: Arc<Waker>,
     shared: Arc<Shared>,
-    /// Whether the last writing failed, and how often that has begun.
+    /// Whether the last write failed, and how often a series of failures has begun.
     failed: bool,
     failures: Doublings,
-    /// Whether the last look failed, and how often that has begun.
+    /// Whether the last look failed, and how often a series of failures has begun.
     blind: bool,
     blindness: Doublings,
 }
@@ -168,7 +168,7 @@ impl Round {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing that is done under these locks can leave half a value behind.
+    // No value is ever left half written under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

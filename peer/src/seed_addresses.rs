@@ -1,4 +1,4 @@
-//! Seeds: peers named by `host:port`, for networks that carry no broadcast.
+//! Seed addresses: configured contacts `host:port`, for networks without broadcast.
 
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// Where a peer may be found: a name or an address, and its port.
+/// The configured address of a peer: a host name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SeedAddress {
@@ -15,7 +15,7 @@ pub struct SeedAddress {
 }
 
 impl SeedAddress {
-    /// The addresses behind it; asks the name service where it is a name, and may block for long.
+    /// The addresses of the host; asks the name service for a host name, and may block for long.
     #[must_use]
     pub fn resolve(&self) -> Vec<SocketAddrV4> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
@@ -25,7 +25,7 @@ impl SeedAddress {
 }
 
 impl SeedAddress {
-    /// The address, where that needs no name service.
+    /// The address, if it needs no name service.
     #[must_use]
     pub fn literal(&self) -> Option<SocketAddrV4> {
         Some(SocketAddrV4::new(self.host.parse().ok()?, self.port))

@@ -1,6 +1,6 @@
-//! What a peer measures. Host and made-up readings are taken on the worker thread. Lines, of
-//! standard input, of commands and of files, come from a thread for each sensor, are split there,
-//! and share one queue; the loop only passes bytes on.
+//! The sensors of a peer. Host and synthetic readings are taken on the worker thread. Lines of
+//! standard input, of commands and of files come from a thread per sensor, are split there, and
+//! share one queue; the loop only passes bytes on.
 
 use std::io;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ pub mod split;
 pub mod stdin;
 pub mod synthetic;
 
-/// What all sensors of a peer have in common.
+/// The settings that all sensors of a peer share.
 #[derive(Debug)]
 pub struct Common<'a> {
     /// The peer.
     pub peer: &'a PeerId,
-    /// What made-up readings depend on.
+    /// The seed of synthetic readings.
     pub seed: u64,
-    /// How often to measure what has no interval of its own.
+    /// The interval of sensors without one of their own.
     pub interval: Duration,
     /// The longest payload, in bytes.
     pub payload_max: usize,
@@ -49,14 +49,14 @@ pub struct Common<'a> {
     pub waker: &'a Arc<Waker>,
 }
 
-/// The sensors of a peer that runs.
+/// The sensors of a running peer.
 #[derive(Debug)]
 pub struct Sensors {
-    /// Those that are asked at intervals; the worker asks them.
+    /// The sensors measured at intervals by the worker.
     pub asked: Vec<Sensor>,
-    /// What the others have read; none where there are no others.
+    /// The readings of the other sensors; none if there are no others.
     pub publisher: Option<Publisher>,
-    /// How all of them are doing.
+    /// The state of each sensor.
     pub gauges: Vec<Gauge>,
 }
 
@@ -109,13 +109,13 @@ fn start_reading(
     }
 }
 
-/// How these are doing.
+/// The state of these sensors.
 #[must_use]
 pub fn report(gauges: &[Gauge]) -> Vec<SensorReport> {
     gauges.iter().map(Gauge::report).collect()
 }
 
-/// A sensor that is asked at intervals.
+/// A sensor measured at intervals.
 #[derive(Debug)]
 pub struct Sensor {
     id: String,
@@ -124,7 +124,7 @@ pub struct Sensor {
     every: Duration,
     source: Source,
     gauge: Gauge,
-    /// Whether it has been told that nothing can be measured.
+    /// Whether it has been reported that nothing can be measured.
     told: bool,
 }
 
@@ -135,7 +135,7 @@ enum Source {
 }
 
 impl Sensor {
-    /// The sensor of these settings; none for those that are not asked at intervals.
+    /// The sensor of these settings; none for a sensor that is not measured at intervals.
     #[must_use]
     pub fn new(settings: &SensorSettings, common: &Common<'_>, gauge: &Gauge) -> Option<Self> {
         let (every, source) = match settings.source {
@@ -158,20 +158,20 @@ impl Sensor {
         })
     }
 
-    /// How often it is asked.
+    /// Its interval.
     #[must_use]
     pub fn every(&self) -> Duration {
         self.every
     }
 
-    /// How it is doing.
+    /// Its state.
     #[must_use]
     pub fn gauge(&self) -> &Gauge {
         &self.gauge
     }
 
-    /// Measures now; none if nothing can be measured, which is told when it begins and when it is
-    /// over. May block.
+    /// Measures now; none if nothing can be measured, which is reported when it begins and when it
+    /// ends. May block.
     pub fn measure(&mut self, at: Stamp) -> Option<Bytes> {
         let fields = match &mut self.source {
             Source::Host(host) => host.measure(),
@@ -209,5 +209,5 @@ impl Sensor {
     }
 }
 
-/// A command that goes on printing is missed when it has printed nothing for so many intervals.
+/// A continuous command counts as missed when it has printed nothing for this many intervals.
 const MISSED_INTERVALS: u32 = 3;

@@ -1,5 +1,5 @@
-//! What `peer run` is told: flags and a file of the same names, raw as given, then checked. Flags
-//! win.
+//! The settings of `peer run`: flags and a file with the same names, raw as given, then checked.
+//! Flags win.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -31,14 +31,14 @@ mod template;
 mod value;
 mod variables;
 
-/// What has been checked, and can be run.
+/// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The peer's name; generated where none is given.
+    /// The peer's name; generated if none is given.
     pub id: Option<PeerId>,
-    /// Where to listen; detected where it is not given.
+    /// The address to listen on; detected if none is given.
     pub address: Option<Ipv4Addr>,
-    /// What others are told to dial, where that is not an address of this machine.
+    /// The address that others are told, if it is not an address of this machine.
     pub advertise: Option<SeedAddress>,
     /// The TCP port; 0 takes a free one.
     pub port: u16,
@@ -46,62 +46,62 @@ pub struct Settings {
     pub priority: i64,
     /// The UDP port on which peers meet.
     pub broadcast_port: u16,
-    /// Peers to ask by unicast.
+    /// Peers to contact by unicast.
     pub seeds: Vec<SeedAddress>,
     /// The knobs of the protocol.
     pub config: Config,
-    /// What to measure.
+    /// The sensors.
     pub sensors: Vec<SensorSettings>,
     /// Whether lines of standard input may begin with a command.
     pub stdin_commands: bool,
-    /// What synthetic load to make.
+    /// The synthetic load.
     pub load: Option<LoadSettings>,
-    /// Whether to measure how long synthetic load takes.
+    /// Whether to measure the latency of synthetic load.
     pub load_latency: bool,
-    /// How often to measure what has no interval of its own.
+    /// The interval of sensors without one of their own.
     pub interval: Duration,
-    /// Where to keep what is delivered.
+    /// The sinks for deliveries.
     pub data: Option<DataSettings>,
-    /// Where to write events.
+    /// The event file.
     pub events: Option<PathBuf>,
-    /// Where to record what the node is given.
+    /// The file for recorded inputs.
     pub inputs: Option<PathBuf>,
-    /// Whether every single reading is told.
+    /// Whether every single reading is reported.
     pub log_deliveries: bool,
-    /// How much to tell.
+    /// The log level.
     pub log_level: LevelFilter,
-    /// Who may connect to the socket for commands.
+    /// Access to the socket for commands.
     pub opening: Opening,
-    /// Where the page and the metrics are, if anywhere.
+    /// The address of the page and the metrics, if they are served.
     pub http: Option<HttpSettings>,
-    /// Where all this comes from, so that the file can be read again.
+    /// The source of the settings, so that the file can be read again.
     pub source: Source,
 }
 
-/// What was given, and where.
+/// The given settings, by source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Source {
-    /// Flags, and variables of the environment.
+    /// Flags, and environment variables.
     flags: Raw,
-    /// The same with the file below.
+    /// The same completed by the file.
     whole: Raw,
 }
 
-/// What a file that was read again says otherwise than before.
+/// The differences after the file was read again.
 #[derive(Debug)]
 pub struct Changes {
-    /// How it stands now.
+    /// The new settings.
     pub settings: Settings,
-    /// The settings that have another effect than those before, by name.
+    /// The names of settings with another effect than before.
     pub names: Vec<&'static str>,
 }
 
-/// Where and how to keep what is delivered.
+/// The sinks for deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSettings {
     /// The folder.
     pub folder: PathBuf,
-    /// A file that would grow beyond this is put aside.
+    /// A file that would grow beyond this is rotated.
     pub rotate_bytes: u64,
     /// How many files of a kind are kept beside the current one.
     pub rotate_keep: u32,
@@ -110,11 +110,12 @@ pub struct DataSettings {
 }
 
 impl Settings {
-    /// Reads the file if there is one, lets the flags win, and checks the whole.
+    /// Reads the file if there is one, completes it with the flags, which win, and checks the
+    /// whole.
     ///
     /// # Errors
-    /// [`Failure`] with the code of a bad file where the file is at fault, with that of usage where
-    /// the flags are.
+    /// [`Failure`] with the code of a bad file if the file is at fault, with that of usage if the
+    /// flags are.
     pub fn gather(flags: Raw) -> Result<Self, Failure> {
         let Some(path) = flags.config.clone() else {
             let settings = Self::check(flags.clone()).map_err(|why| Failure::new(USAGE, why))?;
@@ -126,17 +127,17 @@ impl Settings {
         match Self::check(whole.clone()) {
             Ok(settings) => Ok(Self { source: Source { flags, whole }, ..settings }),
             Err(why) => Err(match Self::check(flags) {
-                // The flags are sound without the file.
+                // The flags are valid without the file.
                 Ok(_) => Failure::new(BAD_FILE, blame(&path, &text, &why)),
                 Err(why) => Failure::new(USAGE, why),
             }),
         }
     }
 
-    /// Whether a file says something that no peer can run with.
+    /// Checks a file for settings that no peer can run with.
     ///
     /// # Errors
-    /// [`Failure`]: file, line and column of what is wrong, and how to mend it.
+    /// [`Failure`]: file, line and column of each mistake, and how to mend it.
     pub fn check_file(path: &Path) -> Result<(), Failure> {
         let text = read(path)?;
         Self::check(parse(path, &text)?)
@@ -207,7 +208,8 @@ impl Settings {
             }),
             events: raw.events,
             inputs: raw.inputs,
-            // The journal stamps and stores each line again; a reading each is not what it is for.
+            // The journal time-stamps and stores each line again; it is not meant for a line per
+            // reading.
             log_deliveries: raw
                 .log_deliveries
                 .map_or_else(|| !notify::writes_to_the_journal(), |switch| switch == Switch::On),
@@ -219,7 +221,7 @@ impl Settings {
     }
 }
 
-/// Who may connect to the socket for commands besides this user.
+/// Access to the socket for commands besides this user.
 fn opening(group: Option<&str>, everybody_reads: bool) -> Result<Opening, String> {
     let find = |name: &str| match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
@@ -232,7 +234,7 @@ fn opening(group: Option<&str>, everybody_reads: bool) -> Result<Opening, String
     Ok(Opening { group: group.map(find).transpose()?, everybody_reads })
 }
 
-/// The load that is wanted, if any is.
+/// The synthetic load, if there is one.
 fn load(
     bytes: &Option<Size>,
     [rate, count]: [Option<u64>; 2],
@@ -265,7 +267,7 @@ impl Source {
         self.flags.config.as_deref()
     }
 
-    /// Takes a setting over as it is there.
+    /// Adopts a setting from `new`.
     pub fn adopt(&mut self, name: &str, new: &Self) {
         if let Some((_, whole)) =
             self.whole.differences(&new.whole).into_iter().find(|(differs, _)| *differs == name)
@@ -277,12 +279,12 @@ impl Source {
     /// Reads the file again.
     ///
     /// # Errors
-    /// [`Failure`]: the file is broken, or does not go with the flags.
+    /// [`Failure`]: the file is invalid, or conflicts with the flags.
     pub fn read_again(&self) -> Result<Changes, Failure> {
         let settings = Settings::gather(self.flags.clone())?;
         let before = Settings::check(self.whole.clone()).map_err(|why| Failure::new(USAGE, why))?;
         let shown = format!("{before:?}");
-        // What is written down is not what matters: a default that is written out changes nothing.
+        // Only effects count: an explicit default changes nothing.
         let has_effect = |one: &Raw| {
             Settings::check(one.clone()).map_or(true, |one| format!("{one:?}") != shown)
         };
@@ -302,13 +304,13 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Raw, Failure> {
-    // The reader's own words carry line, column and the line itself.
+    // The parser's own message has line, column and the line itself.
     toml::from_str(text)
         .map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
 }
 
-/// Says of what is wrong with the whole where the setting stands that it begins with, or else one
-/// that it names.
+/// Finds the place of an invalid combination: of the setting that the message begins with,
+/// otherwise of one that it names.
 fn blame(path: &Path, text: &str, why: &str) -> String {
     let words = || why.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let stands = |name: &str| {
@@ -337,7 +339,7 @@ const ROTATE_BYTES_MIN: u64 = 4 << 10;
 const DEFAULT_ROTATE_KEEP: u32 = 8;
 
 impl Raw {
-    /// The knobs of the protocol: the profile, with what was given in its place.
+    /// The knobs of the protocol: the profile, with the given values.
     fn knobs(&self) -> Knobs {
         let profile =
             if self.timing == Some(Timing::Fast) { Knobs::fast() } else { Knobs::default() };

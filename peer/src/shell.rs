@@ -1,9 +1,9 @@
 //! The loop: waits for sockets, signals, the worker and the node's deadline, turns each into an
-//! input, and performs what the node puts out.
+//! input, and performs the node's outputs.
 //!
-//! A turn reads a bounded share of everything that is ready, then lets a passed deadline be one
-//! more input, then writes. Reading comes first, so that a peer that ran late hears what has come
-//! meanwhile before it accuses anybody.
+//! A turn reads a bounded share of everything that is ready, then turns a passed deadline into one
+//! more input, then writes. Reading comes first, so that a peer that ran late handles the messages
+//! that came meanwhile before it suspects any peer.
 
 use std::io;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct Shell {
     signals: Signals,
     node: Node,
     out: Vec<Output>,
-    /// When the node was given what it is doing now.
+    /// The time of the node's last input.
     now: Time,
     /// When the newest view came into force.
     view_since: Time,
@@ -81,77 +81,76 @@ pub struct Shell {
     discovery: Discovery,
     network: Network,
     scout: Scout,
-    /// None where there is no name to look up.
+    /// None if there is no name to resolve.
     names: Option<Names>,
     reach: Reach,
     silence: Silence,
-    /// Who was in the group.
+    /// Recent members of the group.
     contacts: Contacts,
     worker: Worker,
     lines: Option<Publisher>,
     gauges: Vec<Gauge>,
-    /// Those of its sensors.
+    /// The units of its sensors.
     units: Units,
     stamps: Stamps,
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.
     pacer: Option<Pacer>,
-    /// Programs of this machine that ask, publish and follow.
+    /// The service for programs of this machine.
     door: Door,
     desk: Desk,
     confirmations: Confirmations,
-    /// None where there is no data folder.
+    /// None without a data folder.
     tokens: Option<Tokens>,
     /// Since when each member has been in the group.
     company: Company,
     chronicle: Chronicle,
     counters: Counters,
     queries: Queries,
-    /// Answers to other members' programs.
+    /// Answers of the leader to questions of other members' programs.
     answers: Vec<Input>,
-    /// What the node knows of the wall clock: that time less the monotonic one.
+    /// The node's knowledge of the wall clock: its difference to the monotonic one.
     clock_offset: Option<i64>,
     /// The configured priority.
     priority: i64,
     payload_max: u64,
     meter: Meter,
     notify: Notify,
-    /// Whether the node has told something since the service manager was last told how it stands.
+    /// Whether the node has written a note since the last report to the service manager.
     has_news: bool,
     reloader: Reloader,
     narrator: Narrator,
     rejects: Rejects,
-    /// None where nothing is stored.
+    /// None if nothing is stored.
     keeper: Option<Keeper>,
     id: PeerId,
     past: Past,
     recorder: Option<Recorder>,
     outputs: Outputs,
-    /// Delivered in this turn, and on its way to the sinks.
+    /// Deliveries of this turn, on their way to the sinks.
     delivered: Vec<Delivery>,
     deliveries: Tally,
-    /// Which of the readings that were just given were not taken, and why.
+    /// The refused ones among the readings just given to the node, and why.
     refused: Vec<(u64, Refusal)>,
     refusals: Refusals,
     cluster: String,
     cluster_digest: u64,
     delivery: Guarantee,
     started: Time,
-    /// How often somebody has asked this process to stop.
+    /// The requests to stop this process.
     requests: Requests,
     /// Set by a second request.
     hurry: bool,
     stop: Option<StopReason>,
-    /// Why it cannot go on, although the group has nothing against it.
+    /// Why it cannot continue, for a reason other than the group.
     broken: Option<Failure>,
 }
 
 impl Shell {
-    /// Runs until the node is done or is asked a second time to stop.
+    /// Runs until the node is done or a second request to stop arrives.
     ///
     /// # Errors
-    /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot
-    /// fail.
+    /// [`Failure`] if the group refused this peer, or if an operation that cannot fail did.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.stop.is_none() && self.broken.is_none() {
@@ -177,7 +176,7 @@ impl Shell {
         self.end(reason)
     }
 
-    /// Waits for the next event, or until something is due.
+    /// Waits for the next event, or for the next deadline.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let load = self
             .load
@@ -215,7 +214,7 @@ impl Shell {
             match event.token() {
                 SIGNALS => self.take_signals(),
                 token if discovery::is_ours(token) => self.discovery.note(event),
-                // Whatever woke the loop is looked for in every turn.
+                // Every turn checks all sources that may have woken the loop.
                 WAKER | PACER => {}
                 _listener_or_link => self.links.note(event),
             }
@@ -270,13 +269,12 @@ impl Shell {
         }
     }
 
-    /// Whether a deadline passed so long ago that others may have spoken meanwhile without being
-    /// heard.
+    /// Whether a deadline passed so long ago that messages may have come meanwhile unread.
     fn is_late(&self) -> bool {
         self.node.deadline().is_some_and(|due| clock::now().since(due) > LATE)
     }
 
-    /// Reads until nothing is left, so that no deadline is judged over unread words.
+    /// Reads until nothing is left, so that no deadline is judged with unread messages.
     fn catch_up(&mut self, events: &mut Events) -> io::Result<()> {
         for _ in 0..CATCH_UP_TURNS {
             poll(&mut self.poll, events, Some(Duration::ZERO))?;
@@ -338,7 +336,7 @@ impl Shell {
         }
     }
 
-    /// Tells the node what the wall clock shows, whenever that is news.
+    /// Tells the node the wall clock, if it has changed.
     fn tell_clock(&mut self) {
         let signed = |micros: u64| i64::try_from(micros).unwrap_or(i64::MAX);
         let utc = clock::utc_micros();
@@ -349,7 +347,7 @@ impl Shell {
         }
     }
 
-    /// Tells what the node has no part in, and its recording would not bring back.
+    /// Reports a note that is not the node's, so its recording would not contain it.
     fn tell(&mut self, note: Note) {
         self.chronicle.note(&note, clock::utc_micros());
         self.door.stir();
@@ -371,7 +369,7 @@ impl Shell {
             recorder.count(out.len());
         }
         for output in out.drain(..) {
-            // What rests on something that could not be stored is not said.
+            // Output that depends on a failed store is not sent.
             if self.broken.is_none() {
                 self.perform(output);
             }
@@ -457,7 +455,7 @@ impl Shell {
 
     fn deliver(&mut self, delivery: Delivery) {
         if let Delivery::Run(run) = &delivery {
-            // Where each reading is told, whoever wants to compare can.
+            // If each reading is reported, anyone can compare them.
             self.deliveries.count(self.now, run, !self.narrator.tells_readings());
         }
         match &delivery {
@@ -475,7 +473,7 @@ impl Shell {
 
 fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
     match poll.poll(events, patience) {
-        // A signal came; it has an event of its own.
+        // A signal arrived; it has an event of its own.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             events.clear();
             Ok(())
@@ -492,8 +490,8 @@ const SIGNALS: Token = Token(5);
 const WAKER: Token = Token(6);
 const PACER: Token = Token(7);
 const EVENTS_MAX: usize = 1_024;
-/// A loop that runs later than this reads everything before it judges a deadline.
+/// A loop later than this reads everything before it judges a deadline.
 const LATE: Duration = Duration::from_millis(20);
-/// A wall clock that has moved by more is told anew.
+/// A larger change of the wall clock is told to the node.
 const CLOCK_DRIFT_MICROS: u64 = 2_000;
 const CATCH_UP_TURNS: usize = 256;

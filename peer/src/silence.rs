@@ -1,9 +1,9 @@
-//! Seeds from which nothing is heard while a peer is alone: the commonest reason why it stays so.
+//! Silent seed addresses while a peer is alone: the most common reason why it stays alone.
 //!
-//! Where others are there, a seed may well have gone. Alone, a peer has been told to ask somebody
-//! who does not answer: the address is wrong, nobody runs there, or a firewall drops the questions
-//! or the answers. That is told when it has lasted for one and a half `heartbeat_timeout`s, and at
-//! each doubling.
+//! In company, a seed address may well be obsolete. A peer that is alone was configured to contact
+//! a peer that does not answer: the address is wrong, no peer runs there, or a firewall drops the
+//! requests or the answers. That is reported after one and a half `heartbeat_timeout`s, and at each
+//! doubling.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use protocol::time::Time;
 
-/// The seeds, and how long they have been silent.
+/// The seed addresses, and how long they have been silent.
 #[derive(Debug)]
 pub struct Silence {
     after: Duration,
@@ -21,13 +21,13 @@ pub struct Silence {
 
 #[derive(Clone, Copy, Debug)]
 struct Since {
-    /// When it was heard last, or when this peer was in company last, or when it was named.
+    /// When it was last heard, when this peer was last in company, or when it was configured.
     at: Time,
-    /// What it has to last before it is told (again).
+    /// The duration at which it is reported (again).
     next: Duration,
 }
 
-/// A seed that has been silent for that long.
+/// A seed address that has been silent for that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silent {
     address: SocketAddrV4,
@@ -49,13 +49,13 @@ impl fmt::Display for Silent {
 }
 
 impl Silence {
-    /// Tells what has lasted for one and a half times as long.
+    /// Reports silences of one and a half times as long.
     #[must_use]
     pub fn new(heartbeat_timeout: Duration) -> Self {
         Self { after: heartbeat_timeout * 3 / 2, addresses: BTreeMap::new() }
     }
 
-    /// From now on these are the seeds; those that were before keep their time.
+    /// Watches these seed addresses from now on; those watched before keep their time.
     pub fn watch(&mut self, now: Time, addresses: impl Iterator<Item = SocketAddrV4>) {
         let before = std::mem::take(&mut self.addresses);
         let anew = Since { at: now, next: self.after };
@@ -65,14 +65,14 @@ impl Silence {
             .collect();
     }
 
-    /// A datagram of a peer of this cluster has come from there.
+    /// A datagram of a peer of this cluster has arrived from there.
     pub fn hear(&mut self, now: Time, source: SocketAddrV4) {
         if let Some(since) = self.addresses.get_mut(&source) {
             *since = Since { at: now, next: self.after };
         }
     }
 
-    /// Which seeds are to be told of.
+    /// The seed addresses to report.
     pub fn look(&mut self, now: Time, is_alone: bool) -> Vec<Silent> {
         let mut silent = Vec::new();
         for (&address, since) in &mut self.addresses {
@@ -89,7 +89,7 @@ impl Silence {
     }
 }
 
-/// Seeds that are watched.
+/// How many seed addresses are watched.
 const SEEDS_MAX: usize = 64;
 
 #[cfg(test)]

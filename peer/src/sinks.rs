@@ -1,8 +1,8 @@
-//! Where delivered readings are kept: `ordered.jsonl`, and on request one CSV per sensor. Runs on
-//! the worker thread.
+//! The files of delivered readings: `ordered.jsonl`, and on request one CSV per sensor. Runs on the
+//! worker thread.
 //!
-//! A disk that does not take them is one clear message; the group goes on, the sinks try again
-//! every few seconds, and what was missed meanwhile stands in `ordered.jsonl` as a hole.
+//! A failing disk causes one clear message; the group continues, the sinks try again every few
+//! seconds, and `ordered.jsonl` records the missed deliveries as a gap.
 
 use std::io;
 use std::path::Path;
@@ -37,9 +37,9 @@ pub struct Sinks {
     place: Place,
     ordered: Rotating,
     ordered_health: Health,
-    /// What `ordered.jsonl` lacks because it could not be written.
+    /// What is missing in `ordered.jsonl` because it could not be written.
     hole: Hole,
-    /// None unless they are asked for: they double what a card has to bear.
+    /// None unless requested: tables double the wear of a memory card.
     tables: Option<Tables>,
 }
 
@@ -64,8 +64,8 @@ impl Sinks {
         self.tables.as_ref().map(Tables::without).unwrap_or_default()
     }
 
-    /// Sees whether the folder and its files are still where they were; to be called once a second,
-    /// also if nothing is kept.
+    /// Checks whether the folder and its files are still in place; to be called once a second, also
+    /// if nothing is written.
     pub fn look(&mut self) {
         let was_usable = self.place.is_usable();
         let Ok(folder) = self.place.look(clock::now()) else { return };
@@ -78,8 +78,8 @@ impl Sinks {
         }
     }
 
-    /// Opens all files again, and tries at once those that failed a moment ago: somebody has moved
-    /// or mended something.
+    /// Reopens all files, and retries recent failures at once: the user has moved or mended
+    /// something.
     pub fn reopen(&mut self) {
         self.look();
         self.ordered.close();
@@ -89,7 +89,7 @@ impl Sinks {
         self.try_at_once();
     }
 
-    /// What failed a moment ago is tried again by the next reading.
+    /// The next reading retries a recent failure.
     fn try_at_once(&mut self) {
         for health in
             self.tables.iter_mut().flat_map(Tables::health).chain([&mut self.ordered_health])
@@ -98,7 +98,7 @@ impl Sinks {
         }
     }
 
-    /// Keeps these, in order.
+    /// Writes these deliveries, in order.
     pub fn keep(&mut self, deliveries: &[Delivery]) {
         let now = clock::now();
         for part in deliveries.chunk_by(fits_together()) {
@@ -109,7 +109,7 @@ impl Sinks {
         }
     }
 
-    /// Nothing follows: what is missing is told now, if the disk takes that much.
+    /// No more deliveries follow: the missing ones are recorded now, if the disk takes that much.
     pub fn close(&mut self) {
         let now = clock::now();
         if self.ordered_health.retry_at.is_some() {
@@ -148,7 +148,7 @@ fn lines_of(delivery: &Delivery) -> usize {
     }
 }
 
-/// Whether the next delivery is written together with the ones before it.
+/// Whether the next delivery is written together with the previous ones.
 fn fits_together() -> impl FnMut(&Delivery, &Delivery) -> bool {
     let mut lines = 0;
     move |before, next| {
@@ -159,7 +159,7 @@ fn fits_together() -> impl FnMut(&Delivery, &Delivery) -> bool {
     }
 }
 
-/// Appends to a file. Where it was removed, or the folder with it, both are looked for once more, a
+/// Appends to a file. If it was removed, or the folder with it, both are looked up once more, a
 /// moment later.
 fn append(file: &mut Rotating, place: &mut Place, now: Time, lines: &[u8]) -> io::Result<()> {
     match file.append(now, &place.folder(now)?, lines) {
@@ -171,8 +171,8 @@ fn append(file: &mut Rotating, place: &mut Place, now: Time, lines: &[u8]) -> io
     }
 }
 
-/// Whether the disk takes what it is given: told when it stops and when it starts again, and
-/// nothing between.
+/// Whether the disk accepts data: reported when it stops and when it starts again, and not in
+/// between.
 #[derive(Debug, Default)]
 struct Health {
     /// When to try again, while it does not.
@@ -180,15 +180,15 @@ struct Health {
     missed: usize,
 }
 
-/// What came of an attempt to write.
+/// The result of an attempt to write.
 #[derive(Debug)]
 enum Attempt {
     Kept,
     /// For the first time since that many lines were missed.
     KeptAgain(usize),
-    /// For the first time.
+    /// A first failure.
     Failed(io::Error),
-    /// As it did before.
+    /// Another failure.
     StillFails,
 }
 

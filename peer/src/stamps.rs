@@ -1,11 +1,11 @@
-//! Times of this peer's own readings: each has a microsecond of its own.
+//! Unique times for this peer's own readings, in microseconds.
 //!
-//! Readings that come together would share one, and whoever stores them by time would keep the last
-//! of them only. So each gets the next microsecond, which may lie a little in the future; no
-//! further than one batch, because whoever reads more lines a second than there are microseconds
-//! has to wait. A clock that is set back is followed.
+//! Readings that come together would share a time, and a database keyed by time would keep only the
+//! last of them. So each gets the next microsecond, which may be slightly in the future; at most by
+//! one batch, because a source with more lines per second than microseconds has to wait. A clock
+//! that is set back is followed.
 
-/// The last time given.
+/// The last assigned time.
 #[derive(Debug, Default)]
 pub struct Stamps {
     last: u64,
@@ -18,20 +18,20 @@ impl Stamps {
         self.last
     }
 
-    /// How many readings of this moment there are times for.
+    /// How many readings of this moment can get times.
     #[must_use]
     pub fn room(&self, now: u64) -> usize {
         let ahead = if self.is_set_back(now) { 0 } else { self.last.saturating_sub(now) };
         usize::try_from(AHEAD_MAX.saturating_sub(ahead)).unwrap_or(usize::MAX)
     }
 
-    /// Whether the clock has been set back; readings alone never bring the last time so far ahead.
+    /// Whether the clock has been set back; readings alone never advance the last time this far.
     fn is_set_back(&self, now: u64) -> bool {
         self.last > now.saturating_add(AHEAD_MAX + 1)
     }
 }
 
-/// How far a time may lie ahead of the clock, in microseconds.
+/// How far a time may be ahead of the clock, in microseconds.
 pub const AHEAD_MAX: u64 = 1_024;
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! What a peer says of itself: the answer to `peer status`.
+//! The report of a peer: the answer to `peer status`.
 //!
-//! What it does not have is left out of the JSON, and no number there may exceed 2^53: incarnations
-//! are texts.
+//! Absent values are left out of the JSON, and no number may exceed 2^53: incarnations are strings.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,13 +15,13 @@ use crate::outputs::OutputReport;
 use crate::reach::Unreachable;
 use crate::sensors::gauge::SensorReport;
 
-/// What a peer says of itself.
+/// The report of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Where it stands in the group.
+    /// Its status in the group.
     #[serde(flatten)]
     pub status: Status,
-    /// Which of its lives, as records name it.
+    /// Its incarnation, in the form of records.
     #[serde(default, with = "inc_as_text")]
     pub inc: Incarnation,
     /// Its process.
@@ -31,24 +30,24 @@ pub struct Report {
     pub build: String,
     /// Its cluster.
     pub cluster: String,
-    /// When a reading is handed over, unless its publisher says otherwise.
+    /// The guarantee of its deliveries, unless the publisher asks for another.
     pub delivery: Guarantee,
     /// For how long it has been running, in milliseconds.
     pub uptime_ms: u64,
     /// How many TCP links it has.
     pub links: usize,
-    /// What it has said so far.
+    /// What it has sent so far.
     pub traffic: Traffic,
     /// When the newest view came into force here (CLOCK_MONOTONIC, in microseconds); 0 before the
     /// first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub view_since: Time,
-    /// How much it has turned away unread.
+    /// How many inputs it has rejected unread.
     pub rejected: u64,
     /// Peers that it hears and cannot reach.
     #[serde(default)]
     pub unreachable: Vec<Unreachable>,
-    /// How it stands with its networks.
+    /// The situation of its networks.
     #[serde(default)]
     pub networks: String,
     /// How many of its own readings were refused.
@@ -57,12 +56,12 @@ pub struct Report {
     /// form or there are too many sensors.
     #[serde(default)]
     pub without_a_row: u64,
-    /// What it has handed over so far, in order.
+    /// Its deliveries so far, in order.
     pub deliveries: Deliveries,
-    /// Outputs that take nothing, or have taken less than there was.
+    /// Outputs that are stuck or have dropped lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputReport>,
-    /// How its sensors are doing.
+    /// The state of its sensors.
     #[serde(default)]
     pub sensors: Vec<SensorReport>,
 }
@@ -79,13 +78,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// One message more.
+    /// Adds a message.
     pub(crate) fn add(&mut self, bytes: usize, datagram: bool) {
         *if datagram { &mut self.datagrams } else { &mut self.frames } += 1;
         self.bytes += bytes as u64;
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let (frames, datagrams) = (self.frames + other.frames, self.datagrams + other.datagrams);
@@ -93,8 +92,8 @@ impl Traffic {
     }
 }
 
-/// The sequence of what was delivered, as numbers that can be compared between peers that joined at
-/// the same place.
+/// The sequence of deliveries, as numbers that can be compared between peers that joined at the
+/// same place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deliveries {
     /// How many readings.
@@ -110,32 +109,32 @@ pub struct Deliveries {
     /// When the last was; 0 before the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last_at: Time,
-    /// A rolling hash over position, origin, number and payload, hex; kept where single readings
-    /// are not told.
+    /// A rolling hash over position, origin, number and payload, in hex; kept if single readings
+    /// are not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// How long synthetic load took, from when it was due; where that is measured.
+    /// The latency of synthetic load, from its due time; if it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
 }
 
-/// How long readings took, in microseconds.
+/// The latency of readings, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     /// How many.
     pub count: u64,
-    /// Half of them no longer than this.
+    /// The median.
     pub p50_us: u64,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99_us: u64,
-    /// 999 of 1,000.
+    /// The 99.9th percentile.
     pub p999_us: u64,
     /// The longest.
     pub max_us: u64,
 }
 
 impl Report {
-    /// Why this peer takes no part in a group, if it takes none.
+    /// Why this peer takes no part in a group, if it does not.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
         let status = &self.status;

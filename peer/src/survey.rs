@@ -1,5 +1,5 @@
-//! All that the loop knows of itself, in one piece: what the page, the metrics and the probes of
-//! health are made of.
+//! The loop's survey of itself, in one value: the source of the page, the metrics and the health
+//! probes.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::counters::{Numbers, Spans};
 use crate::members::Members;
 use crate::status::Report;
 
-/// What the loop says of itself.
+/// The survey.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// Where it stands.
+    /// Its report.
     pub report: Report,
-    /// Who is in the group, as far as this peer knows without asking.
+    /// The members of the group, as far as this peer knows without asking.
     pub members: Members,
-    /// What has happened, in numbers.
+    /// The counters.
     pub numbers: Numbers,
-    /// Words of others that were not accepted, by reason.
+    /// Rejected inputs, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Bytes that wait in each queue.
+    /// The bytes that wait in each queue.
     pub queues: Vec<(&'static str, u64)>,
-    /// How long the disk took to store what this peer must not forget.
+    /// The durations of syncs of the peer's memory.
     pub syncs: Spans,
-    /// What happened last, oldest first.
+    /// The last facts, oldest first.
     pub happenings: Vec<Happening>,
 }

@@ -1,11 +1,11 @@
-//! What has become of readings with a token, on the disk of the data folder, so that a publisher
-//! may say the same again after a restart of the peer and the reading is published once.
+//! The stored state of readings with a token, in the data folder, so that a publisher may repeat a
+//! request after a restart of the peer and the reading is published once.
 //!
-//! A token is stored before its reading is given to the node, and what becomes of the reading is
-//! added as it becomes known. So after a kill nothing is published twice; of a reading that was
-//! given and not heard of again, this says that nobody knows. A thread writes: the loop waits for
-//! no disk, and a reading whose token cannot be stored is refused. A peer that stops waits for the
-//! thread, so that its last words are stored, too.
+//! A token is stored before its reading is given to the node, and the fate of the reading is added
+//! when it becomes known. So after a kill no reading is published twice; if a reading was given and
+//! its fate is unknown, the answer says so. A thread writes: the loop does not wait for the disk,
+//! and a reading whose token cannot be stored is refused. A stopping peer waits for the thread, so
+//! that the last lines are stored, too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,12 +25,12 @@ use crate::clock;
 use crate::disk;
 use crate::folder::Folder;
 
-/// What is known of one token: a line of the file.
+/// The state of one token: a line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Line {
     /// The token.
     pub token: String,
-    /// What has become of its reading.
+    /// The fate of its reading.
     pub is: Fate,
     /// The incarnation that gave it its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub struct Line {
     /// Its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oseq: Option<Oseq>,
-    /// The log in which it stands.
+    /// The log that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogId>,
     /// The epoch, with its owner's incarnation.
@@ -49,7 +49,7 @@ pub struct Line {
     pub seq: Option<Seq>,
 }
 
-/// What has become of a reading.
+/// The fate of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
@@ -57,18 +57,18 @@ pub enum Fate {
     Begun,
     /// It has its number.
     Accepted,
-    /// It stands in the log.
+    /// It is in the log.
     Ordered,
     /// It is stable.
     Safe,
     /// It is declared lost.
     Lost,
-    /// It was not taken, and may be said again.
+    /// It was refused, and may be repeated.
     Refused,
 }
 
 impl Line {
-    /// That the reading of that token is about to be given to the node.
+    /// The line for a reading that is about to be given to the node.
     #[must_use]
     pub fn begun(token: &str) -> Self {
         Self {
@@ -92,10 +92,10 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads what earlier lives have stored in that folder, oldest first, and starts the thread.
+    /// Reads the stored lines of earlier lives, oldest first, and starts the thread.
     ///
     /// # Errors
-    /// Those of starting a thread; a file that cannot be read is told, and a new one begun.
+    /// Those of starting a thread; an unreadable file is reported, and replaced by a new one.
     pub fn start(folder: &Path, waker: Arc<Waker>) -> io::Result<(Self, Vec<Line>)> {
         let known = load(folder).unwrap_or_else(|error| {
             let path = folder.join(FILE);
@@ -122,21 +122,21 @@ impl Tokens {
         Ok((Self { jobs, results, last: 0 }, known))
     }
 
-    /// Stores that a reading is about to be given to the node; [`Self::stored`] tells by this
-    /// number when it is. None where too many wait already.
+    /// Stores that a reading is about to be given to the node; [`Self::stored`] returns this number
+    /// when it is done. None if too many wait already.
     pub fn begin(&mut self, token: &str) -> Option<u64> {
         self.last += 1;
         self.jobs.try_send((Some(self.last), Line::begun(token))).ok().map(|()| self.last)
     }
 
-    /// Adds what has become of one. Where the disk is too slow for that, nobody will know after a
+    /// Adds the fate of a reading. If the disk is too slow for that, the fate is unknown after a
     /// restart.
     pub fn note(&self, line: Line) {
         let _too_slow = self.jobs.try_send((None, line));
     }
 
-    /// Adds what became of readings up to the very end of this life, and waits until the disk has
-    /// all that was ever added; false if it has not within that patience.
+    /// Adds the fates of readings up to the very end of this life, and waits until the disk has
+    /// every line; false if that takes too long.
     pub fn finish(self, last: Vec<Line>, patience: Duration) -> bool {
         let Self { jobs, results, .. } = self;
         let until = clock::now() + patience;
@@ -151,7 +151,7 @@ impl Tokens {
                 thread::sleep(FULL_PAUSE);
             }
         }
-        // The thread ends with its queue, and its end of the results goes with it.
+        // The thread ends with its queue, and its end of the results is closed.
         drop(jobs);
         loop {
             match results.recv_timeout(until.since(clock::now())) {
@@ -162,7 +162,7 @@ impl Tokens {
         }
     }
 
-    /// What has been stored, or could not be.
+    /// The next completed or failed store.
     #[must_use]
     pub fn stored(&self) -> Option<(u64, io::Result<()>)> {
         self.results.try_recv().ok()
@@ -187,14 +187,14 @@ impl Writer {
         if must_last {
             disk::sync_data(&file)?;
         }
-        // Somebody may have removed the folder; then the next line makes another file, or says that
-        // it cannot.
+        // The folder may have been removed; then the next line creates another file, or reports
+        // that it cannot.
         let is_there = std::fs::symlink_metadata(self.folder.join(FILE)).is_ok();
         self.file = Some(file).filter(|_| is_there);
         if is_there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Nothing more will be written.
+    /// No more lines follow.
     fn finish(&self) {
         if let Some(file) = &self.file
             && let Err(error) = disk::sync_data(file)
@@ -211,7 +211,7 @@ fn open(folder: &Path) -> io::Result<Folder> {
     Folder::open(folder).map_err(|why| io::Error::other(why.to_string()))
 }
 
-/// The newest tokens of the file, with the last that is known of each; the file is put in order.
+/// The newest tokens of the file, with the last state of each; compacts the file.
 fn load(folder: &Path) -> io::Result<Vec<Line>> {
     let Ok(folder) = open(folder) else { return Ok(Vec::new()) };
     if folder.stat(FILE)?.is_none() {
@@ -219,7 +219,7 @@ fn load(folder: &Path) -> io::Result<Vec<Line>> {
     }
     let bytes = folder.read(FILE, BYTES_MAX)?;
     let mut newest: BTreeMap<String, (usize, Line)> = BTreeMap::new();
-    // A line that its writer did not live to finish is none.
+    // A line that its writer did not finish is ignored.
     let lines = bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Line>(line).ok());
@@ -245,13 +245,13 @@ fn load(folder: &Path) -> io::Result<Vec<Line>> {
 /// In the data folder.
 pub const FILE: &str = "tokens.jsonl";
 const NEW: &str = "tokens.jsonl.new";
-/// Tokens that are remembered.
+/// How many tokens are remembered.
 pub const TOKENS_MOST: usize = 4_096;
-/// Lines that may wait for the disk.
+/// How many lines may wait for the disk.
 const JOBS_MAX: usize = 16_384;
-/// How long a queue that is full at the end is left alone.
+/// How long to wait if the queue is full at the end.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
-/// What is read of the file; a life that adds more has its oldest tokens forgotten.
+/// How much of the file is read; if a life adds more, its oldest tokens are dropped.
 const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
@@ -319,7 +319,7 @@ mod tests {
         let line = |n: usize, is| Line { is, ..Line::begun(&format!("t{}", n % TOKENS_MOST)) };
         let (mut tokens, known) = start();
         assert_eq!(known, []);
-        // The queue is full when the peer stops, of results that nobody takes, too.
+        // The queue is full when the peer stops, also with results that were not taken.
         let begun = (0..64).filter_map(|n| tokens.begin(&line(n, Fate::Begun).token)).count();
         (0..JOBS_MAX).for_each(|n| tokens.note(line(n, Fate::Accepted)));
         let last = (0..TOKENS_MOST).map(|n| line(n, Fate::Safe)).collect();

@@ -1,8 +1,8 @@
-//! The units of the fields of sensors, as the configuration of each peer names them.
+//! The units of sensors' fields, from the configuration of each peer.
 //!
-//! A unit is no part of a reading. Each member tells its leader its units once, with its build;
-//! whoever asks who is in the group hears the units of all, so that every page shows them. How many
-//! bytes a peer may tell is bounded here.
+//! A unit is no part of a reading. Each member sends its units once to its leader, with its build;
+//! the answer about the members of the group has the units of all, so that every page shows them.
+//! The size of a peer's units is bounded here.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::sensors::gauge::SensorReport;
 pub struct Units(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Units {
-    /// Those of these sensors; of the last ones nothing, where all together are too many to be
-    /// told.
+    /// The units of these sensors; those of the last ones are left out if all together are too
+    /// large.
     #[must_use]
     pub fn of(sensors: impl IntoIterator<Item = SensorReport>) -> Self {
         let mut units = Self::default();
@@ -32,7 +32,7 @@ impl Units {
         units
     }
 
-    /// As another peer tells them; nothing where they are more than a peer may tell.
+    /// The units sent by another peer; empty if they are too large.
     #[must_use]
     pub fn told(self) -> Self {
         if self.bytes() > BYTES_MOST { Self::default() } else { self }
@@ -44,14 +44,14 @@ impl Units {
         self.0.is_empty()
     }
 
-    /// How many bytes they are in JSON.
+    /// Their size in JSON, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         serde_json::to_vec(self).expect("texts are what JSON can say").len()
     }
 }
 
-/// What one peer may tell.
+/// The greatest size of one peer's units.
 const BYTES_MOST: usize = 1_024;
 
 #[cfg(test)]

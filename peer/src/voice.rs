@@ -1,12 +1,11 @@
-//! Which of its addresses a peer says to whom.
+//! The own address that a peer announces to each receiver.
 //!
 //! A peer with several networks is dialled at another address in each of them. The node knows one
-//! address, its first; what goes out in another network says the address there instead, so that
-//! everybody who hears it can dial it. What is said of others, and what stands in the log, stays as
-//! it is.
+//! address, the first; messages into another network announce the address there instead, so that
+//! every receiver can dial it. Addresses of other peers, and those in the log, are not changed.
 //!
-//! A peer of this very machine is told the first address, because it reaches all of them: so the
-//! address that it puts into a view is the one that other machines can dial best.
+//! A peer on this machine is told the first address, because it reaches all of them: so the address
+//! that such a peer puts into a view is the one that other machines can dial best.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -15,23 +14,23 @@ use protocol::message::{Datagram, Message};
 
 use crate::address::Interface;
 
-/// What a peer knows of its own addresses.
+/// A peer's own addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Voice {
     birth: u64,
     port: u16,
-    /// Empty where one address is said to everybody.
+    /// Empty if one address is announced to all.
     interfaces: Vec<Interface>,
 }
 
 impl Voice {
-    /// One address is said to everybody.
+    /// One address is announced to all.
     #[must_use]
     pub fn of_one_address() -> Self {
         Self::default()
     }
 
-    /// The process of this birth listens on this port at each of these.
+    /// The process of this birth listens on this port at each of these addresses.
     #[must_use]
     pub fn new(birth: u64, port: u16, interfaces: Vec<Interface>) -> Self {
         Self { birth, port, interfaces }
@@ -44,15 +43,15 @@ impl Voice {
             || self.interfaces.iter().any(|interface| interface.address == address)
     }
 
-    /// The address to say to `to` on a connection that has this end here; none where the first one
-    /// will do.
+    /// The address to announce to `to` on a connection with this local end; none if the first one
+    /// is right.
     #[must_use]
     pub fn on_link(&self, local: Ipv4Addr, to: Ipv4Addr) -> Option<SocketAddrV4> {
         let other = !self.interfaces.is_empty() && !local.is_loopback() && !self.is_own(to);
         other.then(|| SocketAddrV4::new(local, self.port))
     }
 
-    /// The address to say to `to` by datagram; none where the first one will do.
+    /// The address to announce to `to` by datagram; none if the first one is right.
     #[must_use]
     pub fn by_datagram(&self, to: Ipv4Addr) -> Option<SocketAddrV4> {
         let near = self
@@ -62,7 +61,7 @@ impl Voice {
         Some(SocketAddrV4::new(near.address, self.port))
     }
 
-    /// The message, with this address of its speaker; none where it says nothing of that.
+    /// The message with this address of its sender; none if it contains no such address.
     #[must_use]
     pub fn message(&self, message: &Message, address: SocketAddrV4) -> Option<Message> {
         let mut message = match message {
@@ -80,7 +79,7 @@ impl Voice {
         self.renew(contact, address).then_some(message)
     }
 
-    /// The datagram, with this address of its speaker.
+    /// The datagram with this address of its sender.
     #[must_use]
     pub fn datagram(&self, datagram: &Datagram, address: SocketAddrV4) -> Datagram {
         let message = self.message(&datagram.message, address);

@@ -1,12 +1,12 @@
-//! The peer over HTTP: a page for people, metrics for Prometheus, and probes of health.
-//! `docs/PAGE.md` is for its users.
+//! The peer over HTTP: a page for people, metrics for Prometheus, and health probes. `docs/PAGE.md`
+//! is for its users.
 //!
-//! It lives on the thread of the door ([`crate::door`]), with the same poll: the loop answers one
-//! question, which is bounded, and nothing of a reader or a stranger ever waits in the loop. It
-//! only says; there is nothing to be changed over HTTP.
+//! It runs on the thread of the door ([`crate::door`]), with the same poll: the loop answers one
+//! bounded question, and no state of an HTTP client ever waits in the loop. The service is
+//! read-only.
 //!
-//! What it takes up is bounded: connections, pages, bytes of a request, bytes that wait for a
-//! reader, and time.
+//! Its resources are bounded: connections, pages, bytes of a request, bytes that wait for a reader,
+//! and time.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -42,7 +42,7 @@ mod response;
 mod state;
 mod token;
 
-/// Everything that is served over HTTP.
+/// The HTTP service.
 pub(crate) struct Web {
     listener: TcpListener,
     registry: Registry,
@@ -51,11 +51,11 @@ pub(crate) struct Web {
     connections: BTreeMap<usize, Connection>,
     next: usize,
     state: State,
-    /// When the loop was asked for all that it knows, and has not answered yet.
+    /// When the loop was asked for its survey, if the answer is open.
     asked: Option<Instant>,
-    /// The same, of what the leader has measured.
+    /// The same for the leader's measurements.
     asked_members: Option<Instant>,
-    /// When it is asked again for the pages.
+    /// When to ask again for the pages.
     ask_at: Instant,
     ask_members_at: Instant,
     turned_away: Doublings,
@@ -97,7 +97,7 @@ impl Web {
         })
     }
 
-    /// Notes an event; whether it is one of these sockets.
+    /// Notes an event; true if it belongs to one of these sockets.
     pub(crate) fn note(&mut self, event: &Event) -> bool {
         let Token(token) = event.token();
         match token {
@@ -156,8 +156,7 @@ impl Web {
         }
     }
 
-    /// Closes the connection that has had its answer longest ago and asks for nothing, if there is
-    /// one.
+    /// Closes the idle connection whose answer is oldest, if there is one.
     fn make_room(&mut self) -> bool {
         let idle = self.connections.iter().filter(|(_, connection)| connection.is_idle());
         let Some(longest) =
@@ -169,13 +168,13 @@ impl Web {
         true
     }
 
-    /// Something has happened that people watch for.
+    /// An event happened that users watch for.
     pub(crate) fn stir(&mut self) {
         let soon = Instant::now() + STIR;
         self.ask_at = self.ask_at.min(soon);
     }
 
-    /// Reads, answers and streams. `turned` is when the loop did anything last.
+    /// Reads, answers and streams. `turned` is the time of the loop's last turn.
     pub(crate) fn turn(&mut self, now: Instant, past: &mut Past<'_>, turned: Time) {
         self.has_work = false;
         self.accept(now);
@@ -197,7 +196,7 @@ impl Web {
         self.connections.retain(|_, connection| !connection.is_over(now));
     }
 
-    /// Reads what one client asks, and does it.
+    /// Reads the requests of one client, and performs them.
     fn serve(&mut self, token: usize, now: Instant, past: &Past<'_>) {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(connection) = self.connections.get_mut(&token) else { return };
@@ -241,7 +240,7 @@ impl Web {
         }
     }
 
-    /// Whether a request may be answered; else what is said instead.
+    /// Whether a request may be answered; otherwise the response that refuses it.
     fn judge(&mut self, request: &Request) -> Result<(), Response> {
         self.hosts.judge(request.host.as_deref())?;
         if request.is_public() {
@@ -253,7 +252,7 @@ impl Web {
         }
     }
 
-    /// What the loop is to be asked now.
+    /// The questions for the loop now.
     pub(crate) fn asks(&mut self, now: Instant) -> Vec<What> {
         let mut asks = Vec::new();
         let is_open = self.connections.values().any(Connection::has_page);
@@ -271,7 +270,7 @@ impl Web {
         asks
     }
 
-    /// The loop has said all that it knows.
+    /// The survey of the loop has arrived.
     pub(crate) fn on_survey(&mut self, survey: Survey) {
         self.asked = None;
         let now = Instant::now();
@@ -290,13 +289,13 @@ impl Web {
         self.state.renew(survey, now);
     }
 
-    /// What the leader has measured has come.
+    /// The leader's measurements have arrived.
     pub(crate) fn on_members(&mut self, line: &[u8]) {
         self.asked_members = None;
         self.state.measured(line);
     }
 
-    /// Answers those whom the loop leaves without an answer.
+    /// Answers requests for which the loop's answer is overdue.
     fn answer_overdue(&mut self, now: Instant, turned: Time) {
         for connection in self.connections.values_mut() {
             let Some(request) = connection.take_overdue(now, PATIENCE) else { continue };
@@ -311,17 +310,17 @@ impl Web {
         self.has_work
     }
 
-    /// Whether somebody follows what is delivered.
+    /// Whether any client follows deliveries.
     pub(crate) fn is_watched(&self) -> bool {
         self.connections.values().any(Connection::has_page)
     }
 
-    /// Whether nobody is connected.
+    /// Whether there are no connections.
     pub(crate) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// When it wants to look again although nothing comes; none where that is of no matter.
+    /// When it needs a turn without an event; none if it does not.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let is_waiting = self.connections.values().any(Connection::is_waiting);
         let due = self.ask_at.saturating_duration_since(Instant::now()).max(SOON);
@@ -329,7 +328,7 @@ impl Web {
             .then(|| if is_waiting { due.min(LOOK) } else { due.min(EVERY) })
     }
 
-    /// This peer stops: everybody is told, and the connections are closed.
+    /// This peer stops: all clients are told, and the connections are closed.
     pub(crate) fn farewell(&mut self, why: &str, now: Instant, past: &mut Past<'_>) {
         self.is_ending = true;
         for connection in self.connections.values_mut() {
@@ -351,24 +350,24 @@ impl Web {
     }
 }
 
-/// Tokens from here on are of these sockets.
+/// Tokens from here on belong to these sockets.
 const LISTENER: usize = usize::MAX / 2;
-/// Connections at a time.
+/// How many connections there may be.
 const CONNECTIONS_MAX: usize = 64;
-/// Pages, which are streams of events, at a time.
+/// How many pages (event streams) there may be.
 const PAGES_MAX: usize = 16;
 /// Requests of one connection in one turn.
 const REQUESTS_PER_TURN: usize = 16;
 /// How often the loop is asked while a page is open.
 const EVERY: Duration = Duration::from_secs(1);
-/// What happens at once is told together.
+/// Events within this time are sent together.
 const STIR: Duration = Duration::from_millis(20);
-/// An answer that has not come for so long is asked for again.
+/// A missing answer is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
-/// How long the loop has to answer.
+/// How long the loop may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked whether it has.
+/// How often overdue answers are checked for.
 const LOOK: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_millis(5);
-/// When who was turned away is to come again, in seconds.
+/// When a rejected client should come again, in seconds.
 const RETRY_AFTER: &str = "10";

@@ -1,8 +1,8 @@
-//! The one thread for what may block for a while: host probes, files of the sinks.
+//! The thread for work that may block for a while: host probes, and files of the sinks.
 //!
-//! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries
-//! beyond the bound do not reach the sinks, and a hole that says so does; when the loop is slower
-//! than the sensors, a reading is left out.
+//! Two bounded queues connect it to the loop. If the disk is slower than the group, deliveries
+//! beyond the bound do not reach the sinks, and a gap record does instead; if the loop is slower
+//! than the sensors, a reading is dropped.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,25 +22,25 @@ use crate::sensors::Sensor;
 use crate::sensors::gauge::Gauge;
 use crate::sinks::{Hole, LOOK_INTERVAL, Sinks, Without};
 
-/// What the worker has to do, for as long as it lives.
+/// The tasks of the worker.
 #[derive(Debug)]
 pub struct Duties {
-    /// What to measure.
+    /// The sensors to measure.
     pub sensors: Vec<Sensor>,
-    /// Where to keep what is delivered.
+    /// The sinks for deliveries.
     pub sinks: Option<Sinks>,
 }
 
-/// What the worker tells the loop.
+/// A report of the worker to the loop.
 #[derive(Debug)]
 pub enum Finding {
-    /// A sensor has measured.
+    /// A sensor has made a reading.
     Measured {
         /// The reading.
         payload: Bytes,
-        /// When, in microseconds since 1970.
+        /// Its time, in microseconds since 1970.
         time: u64,
-        /// The sensor's.
+        /// The gauge of the sensor.
         gauge: Gauge,
     },
 }
@@ -54,7 +54,7 @@ pub struct Worker {
     waiting: Arc<AtomicU64>,
     keeps: bool,
     without: Without,
-    /// What the sinks will never get, because there were too many at once.
+    /// The deliveries that the sinks will never get, because too many came at once.
     hole: Hole,
 }
 
@@ -88,7 +88,7 @@ impl Worker {
         Ok(Self { jobs, findings, waiting, keeps, without, hole })
     }
 
-    /// What the worker has found, if anything.
+    /// The next report, if there is one.
     #[must_use]
     pub fn finding(&self) -> Option<Finding> {
         self.findings.try_recv().ok()
@@ -112,7 +112,7 @@ impl Worker {
         self.without.count()
     }
 
-    /// Hands these to the sinks.
+    /// Passes these deliveries to the sinks.
     pub fn keep(&mut self, mut deliveries: Vec<Delivery>) {
         if !self.keeps || deliveries.is_empty() {
             return;
@@ -143,13 +143,13 @@ impl Worker {
         }
     }
 
-    /// Opens the files of the sinks again, because somebody may have moved them.
+    /// Reopens the files of the sinks, because they may have been moved.
     pub fn reopen(&self) {
-        // With a queue that is full the worker is busy, and looks once a second anyway.
+        // With a full queue the worker is busy, and checks once a second anyway.
         let _no_room = self.jobs.try_send(Job::Reopen);
     }
 
-    /// Hands a job to the thread; gives it back where there is no room.
+    /// Passes a job to the thread; returns it if there is no room.
     fn hand_over(&self, job: Job, weight: u64) -> Option<Job> {
         self.waiting.fetch_add(weight, Ordering::Relaxed);
         let (TrySendError::Full(job) | TrySendError::Disconnected(job)) =
@@ -158,8 +158,8 @@ impl Worker {
         Some(job)
     }
 
-    /// Waits until everything handed over is kept, and what could not be is told in the file, or
-    /// the patience is at its end.
+    /// Waits until everything passed on is written, and missing deliveries are recorded in the
+    /// file, or the time is over.
     pub fn finish(&mut self, patience: Duration) -> bool {
         let until = clock::now() + patience;
         let (done, finished) = sync_channel(1);
@@ -188,16 +188,15 @@ struct Shift {
     outbox: SyncSender<Finding>,
     waker: Arc<Waker>,
     waiting: Arc<AtomicU64>,
-    /// When each sensor is asked next.
+    /// When each sensor is measured next.
     due: Vec<Time>,
-    /// How many readings the loop had no room for.
+    /// How many readings were dropped because the loop had no room.
     left_out: u64,
 }
 
 impl Shift {
     fn work(&mut self, inbox: &Receiver<Job>) {
-        // Soon, so that a person sees something; not at once, because CPU usage needs a moment to
-        // look back on.
+        // Soon, so that the user sees a reading; not at once, because CPU usage needs an interval.
         let begun = clock::now();
         self.due = self
             .duties
@@ -241,7 +240,7 @@ impl Shift {
         }
     }
 
-    /// How long nothing is due.
+    /// The time until the next deadline.
     fn patience(&self, look_at: Time) -> Duration {
         let now = clock::now();
         let measure = self.due.iter().min().map(|due| due.since(now));
@@ -249,14 +248,14 @@ impl Shift {
         measure.into_iter().chain(look).min().unwrap_or(IDLE)
     }
 
-    /// Asks the sensors that are due.
+    /// Measures the due sensors.
     fn measure(&mut self, now: Time) {
         for (sensor, due) in
             self.duties.sensors.iter_mut().zip(&mut self.due).filter(|(_, due)| now >= **due)
         {
             let time = utc_micros();
             let measured = sensor.measure(Stamp(time));
-            // After a pause, one reading and not all those that were missed.
+            // After a pause there is one reading, and not all those that were missed.
             *due = (*due + sensor.every()).max(clock::now());
             let Some(payload) = measured else { continue };
             let gauge = sensor.gauge().clone();
@@ -289,15 +288,15 @@ fn weight(delivery: &Delivery) -> u64 {
     }
 }
 
-/// Batches that may wait for the sinks; each is what one turn of the loop delivered.
+/// Batches that may wait for the sinks; each has the deliveries of one turn of the loop.
 const JOBS_MAX: usize = 4_096;
 /// Bytes of readings that may wait for the sinks.
 const WAITING_MAX_BYTES: u64 = 64 << 20;
-/// What a reading takes up besides its payload, roughly.
+/// The approximate memory of a reading besides its payload.
 const READING_BYTES: u64 = 128;
 /// Readings that may wait for the loop.
 const FINDINGS_MAX: usize = 256;
 const FIRST_MEASURE: Duration = Duration::from_millis(300);
-/// Between two looks for room in a full queue, at the end.
+/// The time between two checks for room in a full queue, at the end.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_secs(3_600);

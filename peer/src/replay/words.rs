@@ -1,11 +1,11 @@
-//! Inputs and outputs in words, for a trace: a line for each message.
+//! Inputs and outputs as text, for a trace: a line for each message.
 
 use protocol::io::{Delivery, Input, Output};
 use protocol::note::escape;
 
 use crate::clock::Stamp;
 
-/// What a node is given; nothing but a run of messages has more than one line.
+/// An input of a node; only a run of messages has more than one line.
 pub(super) fn of_input(input: &Input) -> Vec<String> {
     match input {
         Input::Received { link, messages } => {
@@ -39,7 +39,7 @@ pub(super) fn of_input(input: &Input) -> Vec<String> {
     }
 }
 
-/// What a node asks for; none for notes, which have sentences of their own.
+/// An output of a node; none for notes, which have sentences of their own.
 pub(super) fn of_output(output: &Output) -> Option<String> {
     Some(match output {
         Output::Dial { link, to } => format!("[{link}] dial {to}"),
@@ -73,7 +73,7 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         }
         Output::Asked { from, ask, .. } => format!("{from} asks {ask:x}"),
         Output::Answered { ask, .. } => format!("the leader answers {ask:x}"),
-        // Each reading is told by itself; the others have notes of their own.
+        // Each reading has a line of its own; the others have notes of their own.
         Output::Deliver(
             Delivery::Run(_)
             | Delivery::View(_)

@@ -1,10 +1,10 @@
-//! Lines that a command prints are readings: of one that is run at intervals, or of one that goes
-//! on printing.
+//! Readings from the output lines of a command: one that is run at intervals, or one that runs
+//! continuously.
 //!
-//! Each has a thread of its own, on which it may fail, hang or print nonsense without anybody
-//! else's noticing. What is wrong is told, counted and shown in the status of that sensor. A
-//! command that is faster than the group is held up by its pipe; the time for which it is held up
-//! does not count against its timeout.
+//! Each has a thread of its own, on which it may fail, hang or print nonsense without affecting
+//! others. Problems are reported, counted and shown in the status of that sensor. A command that is
+//! faster than the group is blocked by its pipe; the blocked time does not count against its
+//! timeout.
 
 use std::io;
 use std::thread;
@@ -23,7 +23,7 @@ use crate::settings::{ExecSettings, Run};
 mod chatter;
 mod process;
 
-/// Runs the command on a thread of its own. One that goes on printing is missed when it has been
+/// Runs the command on a thread of its own. A continuous command counts as missed when it has been
 /// silent for `patience`.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ struct Exec {
     chatter: Chatter,
     /// How many lines the present run has printed.
     lines: u64,
-    /// Whether it has been told that it is silent.
+    /// Whether its silence has been reported.
     is_missed: bool,
 }
 
@@ -64,7 +64,7 @@ impl Exec {
                 }
                 end => self.fail(SensorState::Failing, &self.words(&end)),
             }
-            // After a pause, one run and not all those that were missed.
+            // After a pause there is one run, and not all those that were missed.
             due = (due + run.every).max(clock::now());
             thread::sleep(due.since(clock::now()));
         }
@@ -89,7 +89,7 @@ impl Exec {
         }
     }
 
-    /// Runs the command to its end, or to that of its time.
+    /// Runs the command to its end, or to its timeout.
     fn run_once(&mut self, timeout: Option<Duration>) -> Result<End, Gone> {
         let mut process = match Process::start(&self.settings.command) {
             Ok(process) => process,
@@ -140,7 +140,7 @@ impl Exec {
         }
     }
 
-    /// Takes the lines that end in the piece, or the last one, which has no end. For how long it
+    /// Takes the lines that end in the piece, or the last one without an end. Returns how long it
     /// had to wait.
     fn take(&mut self, assembler: &mut Assembler, piece: Option<&[u8]>) -> Result<Duration, Gone> {
         let mut lines: Vec<Line> = Vec::new();
@@ -183,6 +183,6 @@ impl Exec {
     }
 }
 
-/// Between the end of a command that should go on and its next start.
+/// The pause between the end of a continuous command and its next start.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
-//! Follows a file as `tail -F` does: through rotation by rename and by truncation, and waits for
-//! one that is not there yet.
+//! Follows a file as `tail -F` does: across rotation by rename and by truncation, and waits for a
+//! file that does not exist yet.
 //!
-//! The file is looked at a few times a second; no notification of the kernel works on every file
-//! system. Two things cannot be seen that way: a file that is cut and has grown beyond its old
-//! length before the next look, and one that takes the path and loses it again between two looks.
-//! Its thread waits while the group takes no more; the file keeps what is appended meanwhile.
+//! The file is polled a few times a second, because no notification of the kernel works on every
+//! file system. So two events are missed: a file that is truncated and grows beyond its old length
+//! between two polls, and a file that appears at the path and disappears between two polls. The
+//! thread waits while the group accepts no more; the file keeps the appended data.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -38,17 +38,16 @@ struct Follower {
     settings: FileSettings,
     intake: Intake,
     assembler: Assembler,
-    /// Whether what comes up to the next line end is the rest of a line that began before the
-    /// start.
+    /// Whether bytes up to the next line end belong to a line that began before the start.
     skips: bool,
-    /// What was told last, so that it is told once.
+    /// The last reported problem, so that it is reported once.
     trouble: Option<String>,
 }
 
-/// The file that is read.
+/// The current file.
 struct Current {
     file: File,
-    /// Which one it is.
+    /// Its identity.
     identity: (u64, u64),
     /// How much of it has been read.
     position: u64,
@@ -76,7 +75,7 @@ impl Follower {
                 match outcome.and_then(|()| self.look(file)) {
                     Ok(None) => {}
                     Ok(Some(next)) => {
-                        // Whatever was appended to the old one before its writer let go of it.
+                        // Data appended to the old file before its writer closed it.
                         if let Err(error) = self.read(file)? {
                             self.fail(&error);
                         }
@@ -105,8 +104,7 @@ impl Follower {
         }
     }
 
-    /// What is there at the start is not read; neither is the rest of a line of which a part was
-    /// there.
+    /// Skips existing data at the start, and the rest of a partial line.
     fn go_to_end(&mut self, current: &mut Current) -> io::Result<()> {
         current.position = current.file.seek(SeekFrom::End(0))?;
         if let Some(last) = current.position.checked_sub(1) {
@@ -117,7 +115,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads what there is.
+    /// Reads the available data.
     fn read(&mut self, current: &mut Current) -> Result<io::Result<()>, Gone> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
@@ -143,8 +141,8 @@ impl Follower {
         }
     }
 
-    /// Sees whether the path still leads to this file, and whether the file still has what was read
-    /// of it. The one that stands there now, if it is another one.
+    /// Checks whether the path still leads to this file, and whether the file was truncated.
+    /// Returns the new file at the path, if it is another one.
     fn look(&mut self, current: &mut Current) -> io::Result<Option<Current>> {
         let now = fs::metadata(&self.settings.path)?;
         if identity(&now) != current.identity {
@@ -164,7 +162,7 @@ impl Follower {
         Ok(None)
     }
 
-    /// A last line that will not be finished.
+    /// The last line has no end and will not be finished.
     fn end_line(&mut self) -> Result<(), Gone> {
         self.skips = false;
         self.is_well();
@@ -208,7 +206,7 @@ impl Follower {
     }
 }
 
-/// Opens a regular file. A pipe or a device would block, or be read by two.
+/// Opens a regular file. A pipe or a device would block, or have two readers.
 fn open(path: &Path) -> io::Result<Current> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! How a sensor is doing, by what its user needs to find out why it is silent.
+//! The state of a sensor, with the details that a user needs to find out why it is silent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{self, Stamp, utc_micros};
 use crate::settings::SensorSettings;
 
-/// How one sensor is doing.
+/// The state of one sensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SensorReport {
     /// Its name.
     pub name: String,
     /// `host`, `synthetic`, `stdin`, `exec` or `file`.
     pub kind: String,
-    /// How it is doing.
+    /// Its state.
     pub state: SensorState,
-    /// Why, unless all is well.
+    /// The reason, unless all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How many readings it has made for this peer to publish.
     pub readings: u64,
-    /// How many of them could not be split, and are published as they stand.
+    /// How many of them could not be split, and are published verbatim.
     #[serde(default)]
     pub verbatim: u64,
     /// How many lines were too long, and how many measurements found no room in the group.
@@ -38,10 +38,10 @@ pub struct SensorReport {
     /// How often it has failed, or been missed.
     #[serde(default)]
     pub failures: u64,
-    /// When it made its last reading, by the clock of this machine.
+    /// The time of its last reading, by the clock of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<String>,
-    /// How long ago that is, in milliseconds.
+    /// The age of that reading, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_ms: Option<u64>,
     /// The units of its fields.
@@ -49,7 +49,7 @@ pub struct SensorReport {
     pub units: BTreeMap<String, String>,
 }
 
-/// How a sensor is doing.
+/// The state of a sensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SensorState {
@@ -62,13 +62,13 @@ pub enum SensorState {
     Unsplit,
     /// It waits: for its file, or for room in the group.
     Waiting,
-    /// It runs and says nothing.
+    /// It runs silently.
     Silent,
     /// It cannot measure, or its command fails.
     Failing,
     /// Its input has ended.
     Ended,
-    /// Something that a newer build says.
+    /// A state of a newer build.
     #[serde(other)]
     Other,
 }
@@ -80,7 +80,7 @@ pub struct Gauge(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     report: SensorReport,
-    /// When the last reading was made, by both clocks.
+    /// The time of the last reading, by both clocks.
     last: Option<(Time, u64)>,
     trouble: Option<(SensorState, String)>,
     unsplit: Option<String>,
@@ -88,7 +88,7 @@ struct Inner {
 }
 
 impl Gauge {
-    /// Of a sensor that has not begun.
+    /// The gauge of a sensor that has not begun.
     #[must_use]
     pub fn new(settings: &SensorSettings) -> Self {
         let (name, kind) = (settings.name.clone(), settings.kind().to_owned());
@@ -103,7 +103,7 @@ impl Gauge {
         })))
     }
 
-    /// It has made a reading; why that is not split, if it is not.
+    /// Counts a reading; `unsplit` says why it is not split, if it is not.
     pub fn count(&self, unsplit: Option<String>, kept_as_text: u64) {
         let mut inner = self.lock();
         inner.last = Some((clock::now(), utc_micros()));
@@ -113,7 +113,7 @@ impl Gauge {
         inner.unsplit = unsplit;
     }
 
-    /// One of its lines, or of its measurements, is not published.
+    /// Counts a line or measurement that is not published.
     pub fn refuse(&self, why: Option<String>) {
         let mut inner = self.lock();
         inner.report.refused += 1;
@@ -122,14 +122,14 @@ impl Gauge {
         }
     }
 
-    /// Something is wrong with it, until [`Self::recover`].
+    /// A problem of the sensor, until [`Self::recover`].
     pub fn trouble(&self, state: SensorState, why: String) {
         let mut inner = self.lock();
         inner.report.failures += u64::from(state == SensorState::Failing);
         inner.trouble = Some((state, why));
     }
 
-    /// Nothing is wrong with it any more; whether something was.
+    /// The problem is over; true if there was one.
     pub fn recover(&self) -> bool {
         self.lock().trouble.take().is_some()
     }
@@ -139,7 +139,7 @@ impl Gauge {
         self.lock().is_held_up = is_held_up;
     }
 
-    /// How it is doing now.
+    /// The present state.
     #[must_use]
     pub fn report(&self) -> SensorReport {
         let inner = self.lock();
@@ -207,7 +207,7 @@ impl fmt::Display for SensorState {
     }
 }
 
-/// The beginning of what somebody else wrote, on one line.
+/// The beginning of a foreign text, on one line.
 #[must_use]
 pub fn shown(bytes: &[u8]) -> String {
     let more = if bytes.len() > SHOWN_BYTES { " …" } else { "" };

@@ -1,7 +1,7 @@
-//! This machine: CPU, memory, load, disk, and temperatures where there are any.
+//! This machine: CPU, memory, load, disk, and temperatures if available.
 //!
-//! A disk that hangs blocks the worker thread and nothing else; only the root file system is asked
-//! for that reason, because network mounts hang more than they answer.
+//! A hanging disk blocks the worker thread and nothing else. Only the root file system is measured,
+//! because network mounts hang often.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,12 +11,12 @@ use sysinfo::{
     Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System,
 };
 
-/// A probe of this machine. What a machine does not tell is no field of its readings.
+/// A probe of this machine. Unavailable quantities are left out of its readings.
 #[derive(Debug)]
 pub struct Host {
     system: Option<System>,
     components: Option<Components>,
-    /// Whether the last look at the processors saw anything.
+    /// Whether the last look at the processors succeeded.
     looked: bool,
 }
 
@@ -34,8 +34,8 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Names and values. CPU usage is that since the last time, so a first call shortly after the
-    /// start says little about it.
+    /// Names and values. CPU usage is that since the last call, so a first call shortly after the
+    /// start is not representative.
     pub fn measure(&mut self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
         self.measure_system(&mut fields);
@@ -73,8 +73,8 @@ impl Host {
         fields
     }
 
-    /// The crate leaves zeros, or what it read last, where it can read nothing; so it is asked only
-    /// where there is something.
+    /// The crate returns zeros, or old values, for unreadable quantities; so it is asked only for
+    /// readable ones.
     fn measure_system(&mut self, fields: &mut Vec<(String, String)>) {
         let Some(system) = &mut self.system else { return };
         // Usage is the difference of two looks.
@@ -90,7 +90,7 @@ impl Host {
                 && (text.contains("MemAvailable:") || text.contains("MemFree:"))
         }) {
             system.refresh_memory();
-            // What it holds in use is the difference.
+            // The memory in use is the difference.
             if system.total_memory() > 0 && system.available_memory() <= system.total_memory() {
                 put(fields, "memory_total_bytes", system.total_memory());
                 put(fields, "memory_used_bytes", system.used_memory());
@@ -100,7 +100,7 @@ impl Host {
     }
 }
 
-/// Whether a file of `/proc` can be read now, and says what is looked for.
+/// Whether a file of `/proc` can be read now, and contains the wanted text.
 fn says(name: &str, wanted: impl FnOnce(&str) -> bool) -> bool {
     let text = File::open(Path::new("/proc").join(name)).and_then(|file| {
         let mut text = Vec::new();
@@ -114,7 +114,7 @@ fn put(fields: &mut Vec<(String, String)>, name: &str, value: impl ToString) {
     fields.push((name.to_owned(), value.to_string()));
 }
 
-/// A label as a field name: what could be taken for a separator becomes an underscore.
+/// A label as a field name: separators become underscores.
 fn field_name(label: &str) -> String {
     label
         .chars()
@@ -123,7 +123,7 @@ fn field_name(label: &str) -> String {
 }
 
 const TEMPERATURES_MAX: usize = 32;
-/// What is looked for stands at the beginning.
+/// The wanted text is at the beginning.
 const PROBE_MAX: u64 = 4_096;
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
         let number = |name: &str| fields[name].parse::<u64>().unwrap();
         let total = meminfo("MemTotal:");
         assert_eq!(number("memory_total_bytes"), total);
-        // The machine lives on between the two looks; a tenth of it does not come and go in a
+        // The machine runs on between the two looks; a tenth of its memory does not change within a
         // moment.
         let gap = number("memory_available_bytes").abs_diff(meminfo("MemAvailable:"));
         assert!(gap < total / 10, "{gap} of {total}");

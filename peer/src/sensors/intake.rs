@@ -1,8 +1,8 @@
-//! What the lines of one sensor go through on its own thread: they are split, counted, told, and
+//! The processing of one sensor's lines on its own thread: they are split, counted, reported, and
 //! queued for the loop.
 //!
-//! Nothing is lost here. While the group takes no more, the queue fills, the thread waits, and so
-//! does whoever makes the lines.
+//! No line is lost here. While the group accepts no more, the queue fills, the thread waits, and so
+//! does the source of the lines.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -23,7 +23,7 @@ use crate::doublings::Doublings;
 pub struct Ready {
     /// What is published.
     pub payload: Bytes,
-    /// When it is to be handed over, if that is said.
+    /// The guarantee of its delivery, if set.
     pub guarantee: Option<Guarantee>,
 }
 
@@ -32,7 +32,7 @@ pub struct Ready {
 pub struct Intake {
     /// The name of the sensor.
     name: String,
-    /// The sensor id of a line that names none.
+    /// The sensor id of a line without a sensor.
     id: String,
     tags: Vec<(String, String)>,
     payload_max: usize,
@@ -44,14 +44,14 @@ pub struct Intake {
     tellings: Tellings,
 }
 
-/// How often something happened that is told at doublings.
+/// How often recurring events happened, for reports at doublings.
 #[derive(Debug, Default)]
 struct Tellings {
     unsplit: Doublings,
     too_long: Doublings,
     kept_as_text: Doublings,
     trouble: Doublings,
-    /// Whether the trouble that there is has been told.
+    /// Whether the present problem has been reported.
     trouble_is_told: bool,
 }
 
@@ -60,7 +60,7 @@ struct Tellings {
 pub struct Gone;
 
 impl Intake {
-    /// Of the sensor of that name and id.
+    /// The intake of the sensor with that name and id.
     #[must_use]
     pub fn new(
         (name, id): (String, String),
@@ -97,7 +97,7 @@ impl Intake {
         self.payload_max
     }
 
-    /// Takes a line; it is on its way after the next [`Self::flush`].
+    /// Takes a line; the next [`Self::flush`] passes it on.
     pub fn take(&mut self, line: Line, guarantee: Option<Guarantee>) {
         let line = match line {
             Line::Whole(line) => line,
@@ -138,16 +138,16 @@ impl Intake {
         self.batch.push(Ready { payload, guarantee });
     }
 
-    /// Whether so much has been taken that it should go on its way.
+    /// Whether enough has been taken for a flush.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.batch.len() >= BATCH_LINES || self.batch_bytes >= BATCH_BYTES
     }
 
-    /// Hands over what has been taken, waiting for room; for how long it had to wait.
+    /// Passes on the taken lines, waiting for room; returns how long it had to wait.
     ///
     /// # Errors
-    /// [`Gone`] if nobody takes it any more.
+    /// [`Gone`] if the loop has ended.
     pub fn flush(&mut self) -> Result<Duration, Gone> {
         if self.batch.is_empty() {
             return Ok(Duration::ZERO);
@@ -169,7 +169,7 @@ impl Intake {
         Ok(held_up)
     }
 
-    /// Something is wrong with the sensor: told the 1st, 2nd, 4th, 8th … time.
+    /// A problem of the sensor: reported the 1st, 2nd, 4th, 8th … time.
     pub fn trouble(&mut self, state: SensorState, why: String) {
         let told = self.tellings.trouble.count();
         self.tellings.trouble_is_told = told.is_some();
@@ -180,14 +180,14 @@ impl Intake {
         self.gauge.trouble(state, why);
     }
 
-    /// Nothing is wrong with it any more; told if the trouble was.
+    /// The problem is over; reported if the problem was.
     pub fn recover(&mut self) {
         if self.gauge.recover() && std::mem::take(&mut self.tellings.trouble_is_told) {
             log::info!("Sensor {} works again.", self.name);
         }
     }
 
-    /// Its input has ended, in the usual way.
+    /// Its input has ended normally.
     pub fn end(&self, why: &str) {
         self.gauge.trouble(SensorState::Ended, why.to_owned());
     }
@@ -204,6 +204,6 @@ impl Intake {
     }
 }
 
-/// What goes together, at most.
+/// The greatest number of lines per flush.
 const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,43 +1,43 @@
-//! Bytes become lines of bounded length, however they come in pieces.
+//! Turns bytes into lines of bounded length, however the bytes are divided into pieces.
 
 use bytes::Bytes;
 
 use super::payload;
 
-/// A line, without its end (LF or CR LF) and without a byte order mark in front.
+/// A line, without its end (LF or CR LF) and without a leading byte order mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// All of it.
+    /// The whole line.
     Whole(Bytes),
-    /// Only its length in bytes: it is longer than a line may be.
+    /// The length in bytes of a line that is too long.
     TooLong(usize),
 }
 
 impl Line {
-    /// Whether nothing but blanks is in it.
+    /// Whether it contains only blanks.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         matches!(self, Self::Whole(line) if line.trim_ascii().is_empty())
     }
 }
 
-/// Puts lines together from the pieces in which they come.
+/// Assembles lines from pieces.
 #[derive(Debug)]
 pub struct Assembler {
     line_max: usize,
-    /// The line that has begun; empty once it is too long.
+    /// The current partial line; empty once it is too long.
     line: Vec<u8>,
     length: usize,
 }
 
 impl Assembler {
-    /// For lines of at most so many bytes.
+    /// For lines of at most this many bytes.
     #[must_use]
     pub fn new(line_max: usize) -> Self {
         Self { line_max, line: Vec::new(), length: 0 }
     }
 
-    /// Takes the next piece; the lines that end in it go to `each`.
+    /// Takes the next piece; passes the lines that end in it to `each`.
     pub fn push(&mut self, mut piece: &[u8], mut each: impl FnMut(Line)) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             self.extend(&piece[..end]);
@@ -52,7 +52,7 @@ impl Assembler {
         (self.length > 0).then(|| self.end())
     }
 
-    /// Forgets the line that has begun.
+    /// Drops the current partial line.
     pub fn clear(&mut self) {
         (self.line, self.length) = (Vec::new(), 0);
     }

@@ -1,26 +1,26 @@
-//! Synthetic load, for measuring: readings of one size, at a steady rate or as many as the group
-//! takes.
+//! Synthetic load for measurements: readings of one size, at a steady rate or as many as the group
+//! accepts.
 //!
-//! Each reading begins with the moment at which it was *due*, not at which there was room for it,
-//! so that a peer which delivers it on the same machine knows how long its publisher would have
-//! waited (no coordinated omission; Tene 2013). It begins once the view has enough members, so that
-//! a measurement does not measure how the group comes together.
+//! Each reading begins with the time at which it was *due*, not with the time at which there was
+//! room for it, so that a peer on the same machine that delivers it knows how long its publisher
+//! would have waited (no coordinated omission; Tene 2013). The load begins once the view has enough
+//! members, so that a measurement does not include the formation of the group.
 
 use std::time::Duration;
 
 use protocol::readings::{Collector, Readings};
 use protocol::time::Time;
 
-/// What load is wanted.
+/// The settings of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadSettings {
     /// Bytes of each reading.
     pub bytes: usize,
-    /// Readings a second; as many as the group takes where none is given.
+    /// Readings per second; as many as the group accepts if not set.
     pub rate: Option<u64>,
-    /// How many in all; without end where no number is given.
+    /// The total number; unlimited if not set.
     pub count: Option<u64>,
-    /// It begins when the view has so many members.
+    /// The number of members in the view at which it begins.
     pub members: usize,
 }
 
@@ -29,14 +29,14 @@ pub struct LoadSettings {
 pub struct Load {
     settings: LoadSettings,
     begun: Option<Time>,
-    /// How many have been made.
+    /// How many readings have been made.
     made: u64,
-    /// Whether the last ones found no room.
+    /// Whether the last readings found no room.
     stalled: bool,
 }
 
 impl Load {
-    /// Of this kind, and not begun.
+    /// A load with these settings that has not begun.
     #[must_use]
     pub fn new(settings: LoadSettings) -> Self {
         Self { settings, begun: None, made: 0, stalled: false }
@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// How many bytes each reading has.
+    /// The size of each reading in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.settings.bytes
@@ -61,7 +61,7 @@ impl Load {
         self.begun.is_none()
     }
 
-    /// Readings that are due, at most so many, stamped with `time` for people.
+    /// Due readings, at most `most`, stamped with `time` for people.
     pub fn make(&mut self, now: Time, time: u64, most: usize) -> Option<Readings> {
         let count = usize::try_from(self.due(now)).unwrap_or(usize::MAX).min(most);
         let size = self.settings.bytes;
@@ -81,25 +81,25 @@ impl Load {
         collector.finish()
     }
 
-    /// Takes back the last ones, which found no room.
+    /// Takes back the last readings, which found no room.
     pub fn take_back(&mut self, count: u64) {
         self.made -= count;
         self.stalled = true;
     }
 
-    /// Whether the last ones found no room, so that there is nothing to do before some is made.
+    /// Whether the last readings found no room, so that it has to wait for room.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stalled
     }
 
-    /// Whether some are due.
+    /// Whether readings are due.
     #[must_use]
     pub fn is_due(&self, now: Time) -> bool {
         self.due(now) > 0
     }
 
-    /// When the next one is due; none where that depends on the room only.
+    /// When the next one is due; none if that depends on the room only.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let left = self.settings.count.is_none_or(|count| self.made < count);
@@ -107,7 +107,7 @@ impl Load {
             .then(|| self.begun.map(|begun| self.due_at(begun, self.made)))?
     }
 
-    /// How many are due and not made.
+    /// How many readings are due and not made.
     fn due(&self, now: Time) -> u64 {
         let Some(begun) = self.begun else { return 0 };
         let by_now = self.settings.rate.map_or(u64::MAX, |rate| {
@@ -128,7 +128,7 @@ impl Load {
     }
 }
 
-/// The moment at which a reading of such a load was due; none for any other reading.
+/// The due time in a reading of such a load; none for any other reading.
 #[must_use]
 pub fn stamp(payload: &[u8]) -> Option<Time> {
     let digits = payload.get(..STAMP)?;
@@ -144,7 +144,7 @@ fn digits(at: Time) -> [u8; STAMP] {
     std::array::from_fn(|place| b"0123456789abcdef"[(micros >> (60 - 4 * place)) as usize & 15])
 }
 
-/// How many bytes the moment takes: the least size of a reading.
+/// The size of the time stamp in bytes: the least size of a reading.
 pub const STAMP: usize = 16;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! The form of a reading: `DATA|sensor_id|timestamp|field=value|…`. Any bytes may be published;
-//! what has this form gets rows in a table of its own in the sinks.
+//! The form of a reading: `DATA|sensor_id|timestamp|field=value|…`. Any bytes may be published; a
+//! reading of this form gets rows in a table of its own in the sinks.
 //!
-//! Sensors are programs and devices of others, so the form is read leniently where nothing has to
-//! be guessed: an id may be any text, values may be any bytes, and a byte order mark, carriage
-//! returns and one `|` at the ends are no part of it. Where the fields would have to be guessed, as
-//! with a `|` inside a value, the reading has another form, and says why.
+//! Sensors are third-party programs and devices, so the form is parsed leniently where nothing is
+//! ambiguous: an id may be any text, values may be any bytes, and a byte order mark, carriage
+//! returns and one `|` at the ends are ignored. If the fields are ambiguous, as with a `|` inside a
+//! value, the reading has another form, with a reason.
 
 use std::fmt::{self, Write as _};
 
@@ -13,14 +13,14 @@ use protocol::id::{PEER_ID_MAX, PeerId};
 
 use crate::clock::Stamp;
 
-/// A reading of this form, taken apart.
+/// A parsed reading of this form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data<'a> {
-    /// Who measured; never empty.
+    /// The sensor; never empty.
     pub sensor: &'a [u8],
-    /// When, by the sensor's own words.
+    /// The time, in the sensor's own form.
     pub timestamp: &'a [u8],
-    /// What; never empty, and each field has a name.
+    /// The fields; never empty, and each has a name.
     pub fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
@@ -31,9 +31,9 @@ pub enum Misfit {
     Start,
     /// The sensor id is empty.
     NoSensor,
-    /// Nothing follows the sensor and the time.
+    /// There is nothing after the sensor and the time.
     NoFields,
-    /// A part behind the time is no `field=value`.
+    /// A part after the time is no `field=value`.
     NoField,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Puts a reading into its form.
+/// Formats a reading.
 #[must_use]
 pub fn write(sensor: &str, at: Stamp, fields: &[(String, String)]) -> Bytes {
     let mut text = format!("DATA|{sensor}|{at}");
@@ -58,7 +58,7 @@ pub fn write(sensor: &str, at: Stamp, fields: &[(String, String)]) -> Bytes {
     text.into()
 }
 
-/// Takes a reading apart.
+/// Parses a reading.
 ///
 /// # Errors
 /// Why it has another form.
@@ -72,8 +72,8 @@ pub fn read(payload: &[u8]) -> Result<Data<'_>, Misfit> {
     if fields.is_empty() { Err(Misfit::NoFields) } else { Ok(Data { sensor, timestamp, fields }) }
 }
 
-/// A line without what editors and serial lines put around it: a byte order mark in front, carriage
-/// returns at the end.
+/// A line without the additions of editors and serial lines: a leading byte order mark and trailing
+/// carriage returns.
 #[must_use]
 pub fn trim(line: &[u8]) -> &[u8] {
     let line = trim_front(line);
@@ -81,7 +81,7 @@ pub fn trim(line: &[u8]) -> &[u8] {
     &line[..end]
 }
 
-/// A line without the byte order mark in front of it.
+/// A line without a leading byte order mark.
 #[must_use]
 pub fn trim_front(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
@@ -95,7 +95,7 @@ fn field(part: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The id of a peer's own sensor; a long peer id is cut so that it fits.
 #[must_use]
 pub fn sensor_id(peer: &PeerId, kind: &str) -> String {
-    // Both are ASCII, so any place is a good one to cut.
+    // Both are ASCII, so it can be cut anywhere.
     let room = PEER_ID_MAX - kind.len() - 1;
     let name = peer.as_str();
     format!("{}.{kind}", &name[..name.len().min(room)])

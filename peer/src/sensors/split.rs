@@ -27,10 +27,10 @@ mod pairs;
 #[cfg(test)]
 mod tests;
 
-/// What [`at_origin`] has to know of the sensor whose line it splits.
+/// The context of [`at_origin`]: the sensor of the line.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The sensor id of a line that names none.
+    /// The sensor id of a line without a sensor.
     pub sensor: &'a str,
     /// Tags of every reading of the sensor. A line's own tag of the same name wins.
     pub tags: &'a [(String, String)],
@@ -38,19 +38,19 @@ pub struct Origin<'a> {
     pub payload_max: usize,
 }
 
-/// What becomes of a line.
+/// The result of splitting a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
     /// [`read`] finds the fields in this payload.
     Typed {
-        /// What is published.
+        /// The published payload.
         payload: Bytes,
         /// How many values look like numbers and stay text: `NaN`, `21,5`, more than 15 digits.
         kept_as_text: u64,
     },
     /// The line itself is published, and [`read`] finds nothing in it.
     Verbatim {
-        /// What is published.
+        /// The published payload.
         payload: Bytes,
         /// Why it is not split.
         why: Why,
@@ -67,23 +67,23 @@ pub enum Split {
 pub enum Why {
     /// It is not UTF-8.
     NotText,
-    /// It begins with `DATA|` and does not go on as it should.
+    /// It begins with `DATA|` and is malformed after that.
     Data(Misfit),
     /// It begins with `{` and is no JSON.
     Json(String),
     /// A value is a list.
     List(String),
-    /// Objects lie within objects, too many of them.
+    /// Its objects are nested too deeply.
     TooDeep,
     /// The joined names of its fields alone are longer than a payload may be.
     Unfolds,
-    /// There is no value in it.
+    /// It has no value.
     NoFields,
     /// A field has no name.
     NoName,
-    /// A field, or a tag, is named twice.
+    /// Two fields, or two tags, have the same name.
     Twice(String),
-    /// It has a `=`, and is neither line protocol nor pairs.
+    /// It contains `=`, and is neither line protocol nor pairs.
     Neither {
         /// Why it is no line protocol.
         line_protocol: &'static str,
@@ -92,39 +92,39 @@ pub enum Why {
     },
     /// It has none of the forms.
     NoForm,
-    /// What would be published is longer than a payload may be.
+    /// The payload would be longer than permitted.
     Grows {
-        /// How long, in bytes.
+        /// Its length, in bytes.
         length: usize,
     },
 }
 
-/// A reading, taken apart.
+/// A parsed reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields<'a> {
-    /// Who measured; never empty.
+    /// The sensor; never empty.
     pub sensor: Cow<'a, str>,
-    /// When, in the sensor's own words.
+    /// The time, in the sensor's own form.
     pub time: Option<Cow<'a, str>>,
-    /// What, in the sensor's order: names and values. Never empty, and no name comes twice.
+    /// The fields, in the sensor's order: names and values. Never empty, and no name occurs twice.
     pub values: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// Names and texts that describe the sensor. No name comes twice.
+    /// Names and texts that describe the sensor. No name occurs twice.
     pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A number as JSON has it, verbatim, with at most 15 significant digits: a 64-bit float holds
-    /// it.
+    /// A number in JSON syntax, verbatim, with at most 15 significant digits: a 64-bit float
+    /// represents it exactly.
     Number(&'a str),
     /// Anything else that is text.
     Text(Cow<'a, str>),
-    /// Yes or no.
+    /// True or false.
     Bool(bool),
 }
 
-/// Makes the payload of a line. Never panics, whatever the bytes are.
+/// Makes the payload of a line. Never panics, for any bytes.
 #[must_use]
 pub fn at_origin(line: &Bytes, origin: &Origin<'_>) -> Split {
     let bare = line.slice_ref(payload::trim(line));
@@ -137,8 +137,8 @@ pub fn at_origin(line: &Bytes, origin: &Origin<'_>) -> Split {
     }
 }
 
-/// Takes a payload apart, whoever published it: a `DATA` line, or the canonical JSON object. None
-/// for everything else.
+/// Parses a payload, whoever published it: a `DATA` line, or the canonical JSON object. None for
+/// everything else.
 #[must_use]
 pub fn read(payload: &[u8]) -> Option<Fields<'_>> {
     let text = str::from_utf8(payload).ok()?;
@@ -147,20 +147,20 @@ pub fn read(payload: &[u8]) -> Option<Fields<'_>> {
     Some(Fields { sensor: draft.sensor?, time: draft.time, values: draft.values, tags: draft.tags })
 }
 
-/// The sensor of a payload that [`read`] takes apart; empty for any other.
+/// The sensor of a payload that [`read`] parses; empty for any other.
 #[must_use]
 pub fn sensor(payload: &[u8]) -> Cow<'_, str> {
     read(payload).map_or(Cow::Borrowed(""), |fields| fields.sensor)
 }
 
-/// Whether [`sensor`] can find a name in it, as far as its first byte tells.
+/// Whether [`sensor`] can find a name in it, judging by its first byte.
 #[must_use]
 pub fn may_have_sensor(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(b'D' | b'{' | 0xef))
 }
 
-/// What [`sensor`] says, or a name where it says the empty one: found without reading on behind the
-/// name, where that can be.
+/// The result of [`sensor`], or possibly a name if that result is empty: found without parsing
+/// beyond the name, if possible.
 #[must_use]
 pub fn sensor_at_most(payload: &[u8]) -> Cow<'_, str> {
     if !may_have_sensor(payload) {
@@ -226,7 +226,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// What a form yields before it is known whether all of it may stand together.
+/// The fields found in a line, before it is known whether they are valid together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Draft<'a> {
     sensor: Option<Cow<'a, str>>,
@@ -235,12 +235,12 @@ struct Draft<'a> {
     tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// How many values look like numbers and stay text.
     kept_as_text: u64,
-    /// How many bytes of joined names there is still room for.
+    /// The room left for joined names, in bytes.
     names_left: usize,
 }
 
 impl<'a> Draft<'a> {
-    /// A value that stands without quotes, typed by what it looks like.
+    /// An unquoted value, typed by its form.
     fn put_bare(&mut self, name: Cow<'a, str>, text: &'a str) {
         let value = match number::kind(text) {
             Kind::Number => Value::Number(text),
@@ -252,7 +252,7 @@ impl<'a> Draft<'a> {
         self.values.push((name, value));
     }
 
-    /// The same, if there is something in it and every name stands for one thing.
+    /// The same, if it is not empty and every name is unique.
     fn checked(self) -> Result<Self, Why> {
         if self.values.is_empty() {
             return Err(Why::NoFields);
@@ -302,7 +302,7 @@ fn typed(line: &Bytes, origin: &Origin<'_>) -> Result<(Bytes, u64), Why> {
 /// The fields of a `DATA` line.
 fn data(text: &str) -> Result<Draft<'_>, Misfit> {
     let data = payload::read(text.as_bytes())?;
-    // The separators are ASCII, so the parts of a text are texts.
+    // The separators are ASCII, so the parts of a string are strings.
     let part = |bytes| str::from_utf8(bytes).map_err(|_| Misfit::NoField);
     let mut draft = Draft { sensor: Some(part(data.sensor)?.into()), ..Draft::default() };
     draft.time = Some(part(data.timestamp)?).filter(|time| !time.is_empty()).map(Cow::Borrowed);

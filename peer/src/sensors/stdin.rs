@@ -1,8 +1,8 @@
 //! Lines of standard input: any program can be a sensor.
 //!
-//! Reading blocks, so it has a thread of its own. Nothing is lost: while the group takes no more
-//! (the sender's window is full), the queue fills, the thread stops reading, and whoever writes the
-//! lines is held up by the pipe. The end of the input ends the sensor and not the peer.
+//! Reading blocks, so it has a thread of its own. No line is lost: while the group accepts no more
+//! (the sender's window is full), the queue fills, the thread stops reading, and the pipe blocks
+//! the writer. The end of the input ends the sensor and not the peer.
 
 use std::io::{self, Read};
 use std::thread;
@@ -14,7 +14,7 @@ use super::intake::{Gone, Intake};
 use super::lines::{Assembler, Line};
 use crate::doublings::Doublings;
 
-/// Reads lines on a thread of its own. With `commands`, a line that begins with `!` is one.
+/// Reads lines on a thread of its own. With `commands`, a line that begins with `!` is a command.
 ///
 /// # Errors
 /// Those of starting a thread.
@@ -68,8 +68,7 @@ fn read(input: &mut impl Read, commands: bool, intake: &mut Intake) -> Result<()
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Failed::Input(error)),
         }
-        // What can be had without blocking goes together; what is there must not wait for what may
-        // never come.
+        // Available lines are batched without blocking; they must not wait for further input.
         for line in lines.drain(..) {
             take(line, commands, intake, &mut mistaken);
             if intake.is_full() {
@@ -81,8 +80,8 @@ fn read(input: &mut impl Read, commands: bool, intake: &mut Intake) -> Result<()
     Ok(())
 }
 
-/// Takes a line for what it asks for. A command that there is not is told at the 1st, 2nd, 4th, 8th
-/// … time.
+/// Takes a line, and its command if it has one. An unknown command is reported the 1st, 2nd, 4th,
+/// 8th … time.
 fn take(line: Line, commands: bool, intake: &mut Intake, mistaken: &mut Doublings) {
     match line {
         Line::Whole(line) if commands => match obey(&line) {

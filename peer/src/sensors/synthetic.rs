@@ -1,9 +1,9 @@
-//! Made-up weather, for machines without sensors and for tests. Every reading says that it is made
-//! up.
+//! Synthetic weather, for machines without sensors and for tests. Every reading is labelled as
+//! synthetic.
 
 use protocol::draw::draw_below;
 
-/// A source of made-up weather.
+/// A source of synthetic weather.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     seed: u64,
@@ -21,7 +21,7 @@ impl Synthetic {
         Self { seed, count: 0, temperature: 21_000, humidity: 45_000, pressure: 1_013_000 }
     }
 
-    /// The next reading: each value takes a small step within sensible bounds.
+    /// The next reading: each value takes a small step within plausible bounds.
     pub fn measure(&mut self) -> Vec<(String, String)> {
         self.temperature = self.step("temperature", self.temperature, 200).clamp(-20_000, 45_000);
         self.humidity = self.step("humidity", self.humidity, 500).clamp(5_000, 95_000);

@@ -1,4 +1,4 @@
-//! Settings as given: the flags of `peer run`, and the keys of its file, are this one struct.
+//! Raw settings: this one struct has the flags of `peer run` and the keys of its file.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -223,7 +223,7 @@ pub enum Switch {
     Off,
 }
 
-/// Hands the names of all fields to a macro: those of single values, then those of lists.
+/// Passes the names of all fields to a macro: those of single values, then those of lists.
 macro_rules! with_fields {
     ($act:ident) => {
         $act! {
@@ -238,7 +238,7 @@ macro_rules! with_fields {
 }
 
 impl Raw {
-    /// These settings, with those of `under` where nothing is said here.
+    /// These settings, completed by those of `under`.
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         macro_rules! first {
@@ -252,8 +252,7 @@ impl Raw {
         with_fields!(first)
     }
 
-    /// Each setting that is given otherwise in `new`: its name, and these settings with that one as
-    /// it is there.
+    /// Each setting that differs in `new`: its name, and these settings with that one changed.
     #[must_use]
     pub fn differences(&self, new: &Self) -> Vec<(&'static str, Self)> {
         let mut found = Vec::new();

@@ -1,7 +1,6 @@
-//! Which sensors a peer has: names on the command line, or `[[sensor]]` tables in the file.
+//! The sensors of a peer: names on the command line, or `[[sensor]]` tables in the file.
 //!
-//! A table is checked where it is read, so that what is wrong with it is told with its line and
-//! column.
+//! A table is checked while it is parsed, so that a mistake is reported with its line and column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +31,7 @@ pub enum SensorName {
     None,
 }
 
-/// A sensor as it is given: a name, or a table.
+/// A sensor as given: a name, or a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawSensor {
     /// A name.
@@ -45,9 +44,9 @@ pub enum RawSensor {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "SensorTable")]
 pub struct SensorSettings {
-    /// Its name; a reading that names no sensor is of `<peer>.<name>`.
+    /// Its name; a reading without a sensor belongs to `<peer>.<name>`.
     pub name: String,
-    /// Where its readings come from.
+    /// The source of its readings.
     pub source: SourceSettings,
     /// Tags of each of its readings.
     pub tags: Vec<(String, String)>,
@@ -55,37 +54,37 @@ pub struct SensorSettings {
     pub units: BTreeMap<String, String>,
 }
 
-/// Where readings come from.
+/// The source of readings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
     /// This machine.
     Host {
-        /// How often; none where the file's `interval` says it.
+        /// The interval; none to use the file's `interval`.
         every: Option<Duration>,
     },
-    /// Made-up weather.
+    /// Synthetic weather.
     Synthetic {
-        /// How often; none where the file's `interval` says it.
+        /// The interval; none to use the file's `interval`.
         every: Option<Duration>,
     },
     /// Lines of standard input.
     Stdin,
-    /// Lines that a command prints.
+    /// Output lines of a command.
     Exec(ExecSettings),
-    /// Lines that are appended to a file.
+    /// Lines appended to a file.
     File(FileSettings),
 }
 
-/// A command whose lines are readings.
+/// A command with readings as output lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecSettings {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// How often it is run; none for one that goes on printing.
+    /// The schedule; none for a command that runs continuously.
     pub run: Option<Run>,
 }
 
-/// When a command is run, and how long it may take.
+/// The schedule of a command, and its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// From one start to the next.
@@ -94,17 +93,17 @@ pub struct Run {
     pub timeout: Duration,
 }
 
-/// A file that is followed.
+/// A file to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
     /// Its path.
     pub path: PathBuf,
-    /// Whether to begin with what it holds at the start, or behind that.
+    /// Whether to begin with the existing data, or after it.
     pub from_start: bool,
 }
 
 impl SensorSettings {
-    /// What it is called in a report.
+    /// Its kind in a report.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.source {
@@ -121,7 +120,7 @@ impl SensorSettings {
     }
 }
 
-/// The sensors that are wanted, and whether synthetic load is.
+/// The wanted sensors, and whether synthetic load is wanted.
 pub(super) fn gather(given: Vec<RawSensor>) -> Result<(Vec<SensorSettings>, bool), String> {
     let (mut names, mut sensors) = (BTreeSet::new(), Vec::new());
     for sensor in given {
@@ -192,7 +191,7 @@ impl<'de> Deserialize<'de> for RawSensor {
     }
 }
 
-/// A `[[sensor]]` table as it is written.
+/// A `[[sensor]]` table in its written form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SensorTable {
@@ -328,7 +327,7 @@ impl TryFrom<SensorTable> for SensorSettings {
     }
 }
 
-/// Each sensor that blocks has a thread of its own.
+/// Each blocking sensor has a thread of its own.
 const SENSORS_MAX: usize = 64;
 /// So that `<peer>.<name>` leaves room for the peer.
 const NAME_MAX: usize = 32;

@@ -1,8 +1,7 @@
-//! A configuration file with every setting, its meaning and its default, made from the flags
-//! themselves.
+//! A configuration file with every setting, its meaning and its default, generated from the flags.
 //!
-//! Every setting stands there as a comment, so that a later build may have better defaults for
-//! whoever has changed nothing.
+//! Every setting is commented out, so that a later build may have better defaults for users who
+//! have changed nothing.
 
 use clap::{Arg, ArgAction};
 
@@ -29,7 +28,7 @@ pub fn template() -> String {
     text
 }
 
-/// What the setting means, and its variable.
+/// The meaning of the setting, and its environment variable.
 fn comment(arg: &Arg, flag: &str) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let possible: Vec<String> =
@@ -42,7 +41,7 @@ fn comment(arg: &Arg, flag: &str) -> String {
     fill(&format!("{help}{possible} [variable: {}]", names(flag).join(" or ")))
 }
 
-/// A line of comment for as many words as it has room for.
+/// Wraps a text into lines of comment.
 fn fill(text: &str) -> String {
     let (mut lines, mut line) = (String::new(), String::from("#"));
     for word in text.split_whitespace() {
@@ -57,7 +56,7 @@ fn fill(text: &str) -> String {
     lines + &line + "\n"
 }
 
-/// The default as the file says it; where there is none, an example.
+/// The default in the file's syntax; if there is none, an example.
 fn value(arg: &Arg) -> String {
     let name = arg.get_long().unwrap_or_default().replace('-', "_");
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -89,9 +88,9 @@ fn is_switch(arg: &Arg) -> bool {
 }
 
 const DEFAULT: &str = "[default: ";
-/// What a file cannot say.
+/// Flags without a key in the file.
 const ONLY_FLAGS: [&str; 2] = ["config", "die-with"];
-/// For settings whose default is none, or no single value.
+/// For settings without a default, or without a single one.
 pub(super) const EXAMPLES: [(&str, &str); 18] = [
     ("id", "\"kitchen\""),
     ("address", "\"192.168.1.5\""),
@@ -125,7 +124,7 @@ const HEAD: &str = "\
 # running peer read this file again; it says what it has taken over, and what needs a restart.
 ";
 
-/// Each flag, and the value that the file has for it, as the command line says it.
+/// Each flag, and the file's value for it in the syntax of the command line.
 #[cfg(test)]
 pub(super) fn file_values() -> Vec<(String, String)> {
     let plain = |value: String| value.chars().filter(|c| !"[]\" ".contains(*c)).collect();
@@ -194,7 +193,7 @@ mod tests {
             let name = line.split(' ').next().unwrap();
             let is_default = !EXAMPLES.iter().any(|(example, _)| *example == name)
                 || ["timing", "stdin_commands"].contains(&name);
-            // The knobs of load mean nothing without the sensor of that name.
+            // The load flags need the sensor of that name.
             let (text, usual) = if name.starts_with("load_") && is_default {
                 (
                     format!("{line}\nsensor = [\"load\"]"),

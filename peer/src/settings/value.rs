@@ -1,4 +1,4 @@
-//! Values as people write them: `100ms`, `64MiB`.
+//! Values with units: `100ms`, `64MiB`.
 
 use std::fmt;
 use std::str::FromStr;

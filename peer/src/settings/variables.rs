@@ -1,9 +1,9 @@
 //! The environment: each flag of `peer run` has a variable, for containers and services.
 //!
-//! A flag is asked of `clap` by name, so a flag that is added has its variable at once. The
-//! variables are read here and not by `clap` itself, because there an empty variable is a wrong
-//! value; here it is not set, as `${PORT:-}` in a Compose file means it. The order is flag,
-//! variable, file, default.
+//! The flags come from `clap` by name, so a new flag has its variable at once. The variables are
+//! read here and not by `clap` itself, because for `clap` an empty variable is a wrong value; here
+//! it counts as not set, as `${PORT:-}` in a Compose file means it. The order is flag, variable,
+//! file, default.
 
 use std::ffi::OsString;
 
@@ -12,11 +12,10 @@ use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use super::Raw;
 
 impl Raw {
-    /// These settings, with those of the environment where no flag says otherwise. A variable that
-    /// is empty is not set.
+    /// These settings, completed by environment variables. An empty variable counts as not set.
     ///
     /// # Errors
-    /// Which variable is wrong, and how.
+    /// Which variable is wrong, and why.
     pub fn with_environment(
         self,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -34,8 +33,8 @@ impl Raw {
             }
         }
         let mut environment = Self::default();
-        // One at a time, so that the mistake of each has its name; those of variables that a flag
-        // goes before do not matter.
+        // One at a time, so that each mistake names its variable; variables overridden by a flag
+        // are ignored.
         for (word, name) in flags {
             match parse(word) {
                 Ok(one) => environment = environment.over(one),
@@ -46,7 +45,7 @@ impl Raw {
         Ok(self.over(environment))
     }
 
-    /// Whether what this variable stands for is given by a flag.
+    /// Whether a flag sets the setting of this variable.
     fn gives(&self, variable: &str) -> bool {
         let default = Self::default();
         default
@@ -56,22 +55,22 @@ impl Raw {
     }
 }
 
-/// Says in the help of each flag which variable it has.
+/// Adds the variable to the help of each flag.
 pub fn document(arg: Arg) -> Arg {
     let Some(names) = arg.get_long().map(names) else { return arg };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     arg.help(format!("{help} [env: {}]", names.join(" or ")))
 }
 
-/// The variables of a flag, or of a setting, the first that is set goes before the others.
+/// The variables of a flag or setting; the first one that is set wins.
 pub(super) fn names(flag: &str) -> Vec<String> {
     let own = flag.replace('-', "_").to_uppercase();
-    // All programs of this system have heeded this one from the beginning.
+    // All programs of this system have used this one from the beginning.
     let plain = (own == BROADCAST_PORT).then(|| own.clone());
     std::iter::once(format!("PEER_{own}")).chain(plain).collect()
 }
 
-/// A command that has these flags, and nothing else.
+/// A command with these flags only.
 pub(super) fn bare() -> Command {
     Raw::augment_args(Command::new("peer").disable_help_flag(true))
 }
@@ -79,7 +78,7 @@ pub(super) fn bare() -> Command {
 fn parse(word: OsString) -> Result<Raw, String> {
     let matches = bare().try_get_matches_from([OsString::from("peer"), word]);
     matches.and_then(|matches| Raw::from_arg_matches(&matches)).map_err(|error| {
-        // What is said up to the first empty line; behind it stands how the command is called.
+        // The help up to the first empty line; the usage follows it.
         let text = error.to_string();
         let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
         let words = lines.collect::<Vec<_>>().join(" ");
@@ -107,7 +106,8 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_variable_that_says_the_same() {
-        // The configuration file has a value for each of them; that of the two others is made up.
+        // The configuration file has a value for each of them; those of the two others are
+        // invented.
         let values = file_values()
             .into_iter()
             .chain([("config".into(), "peer.toml".into()), ("die-with".into(), "1".into())]);
@@ -130,7 +130,7 @@ mod tests {
                 arg.get_help().unwrap().to_string().contains(&format!("[env: {name}")),
                 "--{flag} does not say its variable"
             );
-            // A flag goes before it, and then what it says does not matter.
+            // A flag overrides it, and then its value does not matter.
             let nonsense = |wanted: &str| (wanted == name).then(|| OsString::from("\u{1}"));
             assert_eq!(
                 said.clone().with_environment(nonsense).map(|raw| raw.over(Raw::default())),

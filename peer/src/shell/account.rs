@@ -1,4 +1,4 @@
-//! What a peer knows of itself, for its status, its page and its metrics.
+//! The peer's knowledge of itself, for its status, its page and its metrics.
 
 use super::Shell;
 use crate::clock;
@@ -8,7 +8,7 @@ use crate::status::Report;
 use crate::survey::Survey;
 
 impl Shell {
-    /// All that it knows of itself.
+    /// All of it.
     pub(super) fn survey(&self) -> Survey {
         Survey {
             report: self.report(),
@@ -45,7 +45,7 @@ impl Shell {
         }
     }
 
-    /// Bytes that wait in each queue that this peer has.
+    /// The bytes that wait in each queue of this peer.
     fn queues(&self) -> Vec<(&'static str, u64)> {
         let sinks = self.worker.keeps().then(|| ("sinks", self.worker.waiting_bytes()));
         let own = [

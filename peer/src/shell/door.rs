@@ -1,4 +1,4 @@
-//! What the loop does for clients of the local socket.
+//! The loop's part of the local service.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::tokens::Tokens;
 /// Readings of clients on their way to the node.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
-    /// Those that wait for room, oldest first.
+    /// Readings that wait for room, oldest first.
     waiting: VecDeque<Wanted>,
-    /// Those whose tokens are being stored.
+    /// Readings whose tokens are being stored.
     storing: BTreeMap<u64, Wanted>,
-    /// Those that the node has just been given, and has not taken or refused yet.
+    /// Readings just given to the node, and neither accepted nor refused yet.
     given: VecDeque<Wanted>,
-    /// Whether clients may have asked for more than one turn does.
+    /// Whether clients may have more requests than one turn handles.
     has_more: bool,
-    /// What clients have asked for while nothing but their questions could be answered.
+    /// Requests of clients while only their questions could be answered.
     later: VecDeque<Ask>,
 }
 
@@ -36,7 +36,7 @@ struct Wanted {
     guarantee: Option<Guarantee>,
     wait: Wait,
     token: Option<String>,
-    /// Clients that sent the same token before the node was given the reading.
+    /// Clients that sent the same token before the node got the reading.
     also: Vec<(Asker, Wait)>,
 }
 
@@ -54,8 +54,7 @@ impl Desk {
         open.find(|wanted| wanted.token.as_deref() == Some(token))
     }
 
-    /// Whether there is something to do at once, where the window takes so many readings and so
-    /// many bytes of them.
+    /// Whether there is something to do at once, if the window takes this many readings and bytes.
     pub(super) fn is_busy(&self, (readings, bytes): (u64, u64)) -> bool {
         let fits = |wanted: &Wanted| readings > 0 && bytes >= wanted.payload.len() as u64;
         self.waiting.front().is_some_and(fits) || self.has_more && self.waiting.len() < WAITING_MAX
@@ -63,7 +62,7 @@ impl Desk {
 }
 
 impl Shell {
-    /// Does what clients have asked for.
+    /// Handles the requests of clients.
     pub(super) fn serve_door(&mut self) {
         self.desk.has_more = true;
         for _ in 0..ASKS_PER_TURN {
@@ -83,7 +82,7 @@ impl Shell {
         }
     }
 
-    /// Readings whose tokens are stored may be given to the node.
+    /// Readings with stored tokens may be given to the node.
     fn take_stored_tokens(&mut self) {
         while let Some((job, stored)) = self.tokens.as_ref().and_then(Tokens::stored) {
             let Some(wanted) = self.desk.storing.remove(&job) else { continue };
@@ -102,8 +101,8 @@ impl Shell {
         }
     }
 
-    /// Stores what is known of readings with a token when this peer stops; false if that takes too
-    /// long. What the node was never given may be said again.
+    /// Stores the state of readings with a token when this peer stops; false if that takes too
+    /// long. Readings that the node never got may be repeated.
     pub(super) fn settle_tokens(&mut self, patience: Duration) -> bool {
         let Desk { waiting, storing, .. } = std::mem::take(&mut self.desk);
         waiting
@@ -114,8 +113,8 @@ impl Shell {
         self.tokens.take().is_none_or(|tokens| tokens.finish(changes, patience))
     }
 
-    /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where
-    /// it stands can be said.
+    /// While the disk stores the peer's memory, no dependent output leaves; questions about the
+    /// status are answered.
     pub(super) fn serve_door_meanwhile(&mut self) {
         while self.desk.later.len() < ASKS_PER_TURN
             && let Some(ask) = self.door.ask(false)
@@ -276,7 +275,7 @@ impl Shell {
         }
     }
 
-    /// Publishes what clients have asked to, while there is room for it.
+    /// Publishes the readings of clients, while there is room.
     fn publish_for_clients(&mut self) {
         if self.desk.waiting.is_empty() {
             return;
@@ -296,7 +295,7 @@ impl Shell {
         let _told_each = std::mem::take(&mut self.refused);
     }
 
-    /// The node has taken the next readings that it was given, under these numbers.
+    /// The node has accepted the next readings that it got, under these numbers.
     pub(super) fn on_accepted(&mut self, first: Oseq, count: u64) {
         let inc = self.node.contact().member.inc;
         if self.desk.given.is_empty() {
@@ -318,7 +317,7 @@ impl Shell {
         }
     }
 
-    /// The node has not taken the next one.
+    /// The node has refused the next one.
     pub(super) fn on_refused(&mut self, why: Refusal) {
         if why == Refusal::WindowFull {
             while let Some(wanted) = self.desk.given.pop_back() {

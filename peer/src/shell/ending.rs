@@ -1,4 +1,4 @@
-//! The end of a run: last words, and a moment for them to arrive.
+//! The end of a run: last messages, and a moment for them to arrive.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::discovery;
 use crate::failure::{Failure, REFUSED};
 
 impl Shell {
-    /// Says the last words, and waits a moment for them to arrive: on links, and on the disk.
+    /// Sends the last messages, and waits a moment for them to arrive, on links and on the disk.
     pub(super) fn end(mut self, reason: Option<StopReason>) -> Result<(), Failure> {
         self.close_turn();
         let until = clock::now() + FAREWELL;
@@ -48,7 +48,7 @@ impl Shell {
         outcome
     }
 
-    /// Readings that were accepted and have no place in the log end with this process.
+    /// Accepted readings without a place in the log end with this process.
     fn tell_unordered(&self) {
         let status = self.node.status();
         let count = status.published.above(status.ordered);
@@ -65,7 +65,7 @@ fn is_link(token: Token) -> bool {
     !discovery::is_ours(token) && !matches!(token, SIGNALS | WAKER | PACER)
 }
 
-/// The last event's words, and how the command ends.
+/// The text of the last event, and the result of the command.
 fn farewell(reason: Option<StopReason>) -> (String, Result<(), Failure>) {
     match reason {
         None => ("stopped by a second signal, without leaving the group".to_owned(), Ok(())),

@@ -1,11 +1,11 @@
-//! What a peer remembers of its earlier lives when it starts, what follows where that cannot be
-//! read, and what it stores while it runs.
+//! The memory of earlier lives at the start of a peer, the consequences if it cannot be read, and
+//! the stores while the peer runs.
 //!
-//! In mode `primary` the memory decides whether this peer may found a group. One that cannot be
-//! read, or that has vanished from a folder in use, may have said no: the peer does not start.
-//! Without its memory it would be one more founder, and a second group beside the first needs no
-//! more than that. In mode `available` nothing but the incarnation is at stake, which the clock
-//! tells.
+//! In mode `primary` the memory decides whether this peer may found a group. A memory that cannot
+//! be read, or that has disappeared from a folder in use, may have forbidden it: the peer does not
+//! start. Without its memory it would be one more founder, and that suffices for a second group
+//! beside the first. In mode `available` only the incarnation is at stake, which the clock
+//! provides.
 
 use std::fmt::Display;
 use std::io;
@@ -23,7 +23,7 @@ use crate::incarnation::{self, Bad, Found, Memory, NoStore, Past, Shared, Store,
 use crate::keeper::Keeper;
 use crate::settings::Settings;
 
-/// Who this life is, and what it knows of the earlier ones.
+/// The identity of this life, and its knowledge of earlier ones.
 pub(super) struct Recalled {
     pub(super) id: PeerId,
     pub(super) incarnation: Incarnation,
@@ -34,7 +34,7 @@ pub(super) struct Recalled {
 }
 
 impl Shell {
-    /// Stores what this life must not forget; nothing that rests on it is said before it is there.
+    /// Stores what this life must not forget; no dependent output leaves before it is stored.
     pub(super) fn store(&mut self, incarnation: Incarnation) {
         let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
         if let Some(keeper) = &mut self.keeper {
@@ -42,7 +42,8 @@ impl Shell {
         }
     }
 
-    /// Whether nothing is being stored, so that the loop may go on; does what waited for that.
+    /// Whether nothing is being stored, so that the loop may continue; performs the outputs that
+    /// were held back.
     pub(super) fn may_speak(&mut self) -> bool {
         let Some(keeper) = &mut self.keeper else { return true };
         if let Some(slow) = keeper.slowness(clock::now()) {
@@ -86,10 +87,10 @@ impl Shell {
     }
 }
 
-/// Reads the memory in the data folder, if there is one, and stores that a new life begins.
+/// Reads the memory in the data folder, if there is one, and stores the beginning of a new life.
 ///
 /// # Errors
-/// [`Failure`]: the folder cannot be used, or mode `primary` needs a memory that cannot be had.
+/// [`Failure`]: the folder cannot be used, or mode `primary` needs a memory that is unavailable.
 pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failure> {
     let mode = settings.config.knobs().mode;
     let utc_ms = clock::utc_micros() / 1_000;
@@ -138,7 +139,7 @@ pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failur
 fn open(folder: &Path, mode: Mode) -> Result<Store, Failure> {
     Store::open(folder).or_else(|why| match why {
         NoStore::Unwritable(error) if mode == Mode::Primary => Err(unwritable(folder, &error)),
-        // That it cannot be stored is told when it is tried.
+        // A failed store is reported when it is tried.
         NoStore::Unwritable(_) => Ok(Store::without(folder)),
         why => Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: {why}", folder.display()))),
     })
@@ -177,8 +178,8 @@ fn unreadable(
     let file = store.file();
     let file = file.display();
     match why {
-        // Whatever the mode: the group may know a number that no clock reaches, and would take this
-        // life for an older one.
+        // In either mode: the group may know a larger incarnation than any clock yields, and would
+        // take this life for an older one.
         Unreadable::Bad(Bad::Beyond(_)) => Err(Failure::new(
             BAD_FILE,
             format!(
@@ -211,8 +212,8 @@ fn unreadable(
     }
 }
 
-/// What to do where nobody knows whether this peer has been in the group. Never to remove the file:
-/// that makes a founder.
+/// Advice if it is unknown whether this peer has been in the group. It never says to remove the
+/// file: that would make the peer a founder.
 fn forgotten(folder: &Path, what: &str) -> String {
     format!(
         "{what}. Mode primary rests on it, so this peer does not start: a peer without a memory \

@@ -1,4 +1,4 @@
-//! What the loop does when the surroundings of the process have changed.
+//! The loop's reactions to changed surroundings.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -12,8 +12,8 @@ use crate::names::Lookup;
 use crate::scout::News;
 
 impl Shell {
-    /// Takes in what the scout and the look-ups have found, and what the links say of who can be
-    /// reached.
+    /// Takes the reports of the scout and of the name look-ups, and the reachability according to
+    /// the links.
     pub(super) fn look_around(&mut self) {
         while let Some(news) = self.scout.news() {
             match news {
@@ -55,7 +55,7 @@ impl Shell {
         }
     }
 
-    /// The sockets become those of the networks that are there, and the node hears where it is.
+    /// Adapts the sockets to the present networks, and tells the node its address.
     pub(super) fn settle_network(&mut self) {
         self.discovery.meet(self.network.places(), self.network.voice());
         if !self.discovery.bind() {
@@ -68,7 +68,7 @@ impl Shell {
         self.move_if_elsewhere();
     }
 
-    /// Says once how things stand with the networks.
+    /// Reports the situation of the networks once.
     fn tell_network(&mut self) {
         match self.network.news() {
             Some(situation) if situation.is_fine() => log::info!("{situation}"),
@@ -80,13 +80,14 @@ impl Shell {
     fn move_if_elsewhere(&mut self) {
         let address = self.network.contact();
         if address != self.node.contact().address {
-            // Broadcasts say the address of each network, and that of this machine changes with it.
+            // Broadcasts carry the address of each network, and that of this machine changes with
+            // it.
             self.discovery.meet(self.network.places(), self.network.voice());
             self.feed(Input::Moved { address });
         }
     }
 
-    /// Somebody is heard by datagram, so it lives.
+    /// A peer is heard by datagram, so it lives.
     pub(super) fn hear(&mut self, from: SocketAddrV4, datagram: &Datagram) {
         if datagram.cluster == self.cluster_digest
             && datagram.from.birth != self.node.contact().birth
@@ -96,12 +97,12 @@ impl Shell {
         }
     }
 
-    /// When to look again at who can be reached; never while everybody can.
+    /// When to check reachability again; never while all peers are reachable.
     pub(super) fn reach_deadline(&self) -> Option<Time> {
         self.links.failing(clock::now()).next().map(|_| self.reach.deadline())
     }
 
-    /// Notes who is in the new view, and asks those who are not any more where they were.
+    /// Records the members of the new view, and contacts former members at their last addresses.
     pub(super) fn remember_contacts(&mut self) {
         let own = self.node.contact().id();
         let others = self

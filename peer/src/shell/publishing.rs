@@ -1,8 +1,7 @@
-//! This peer's own readings on their way to the node, and what becomes of those that it does not
-//! take.
+//! This peer's own readings on their way to the node, and the fate of refused ones.
 //!
-//! Readings that are there together are given together, so that they travel together: a frame for
-//! each of them would cost a hundred times as much.
+//! Readings available together are given together, so that they share a frame: a frame for each of
+//! them would cost a hundred times as much.
 
 use protocol::io::{Input, Publication};
 use protocol::note::Refusal;
@@ -12,8 +11,8 @@ use crate::clock;
 use crate::sensors::gauge::Gauge;
 
 impl Shell {
-    /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was
-    /// not taken for another reason is gone, and counted.
+    /// Publishes readings, oldest first; returns how many were handled. The rest found no room.
+    /// Readings refused for another reason are dropped, and counted.
     fn publish(&mut self, publications: Vec<Publication>) -> u64 {
         let mut dealt_with =
             publications.iter().map(|publication| publication.readings.len()).sum();
@@ -39,7 +38,7 @@ impl Shell {
         dealt_with
     }
 
-    /// Publishes what was measured. It does not wait for room: the next one will be newer.
+    /// Publishes a measurement. It does not wait for room: the next one will be newer.
     pub(super) fn publish_measured(&mut self, reading: Publication, gauge: &Gauge) {
         if self.publish(vec![reading]) == 0 {
             self.refusals.refuse(Refusal::WindowFull);
@@ -68,12 +67,12 @@ impl Shell {
                 lines.split_off(usize::try_from(dealt_with).expect("no more than there were")),
             );
         }
-        // A leader orders its own at once, and has room again without anybody's word.
+        // A leader orders its own readings at once, and has room again without an acknowledgement.
         publisher.more = lines.len() == room && self.has_room();
         self.lines = Some(publisher);
     }
 
-    /// Publishes what synthetic load is due, while there is room for it.
+    /// Publishes due synthetic load, while there is room.
     pub(super) fn publish_load(&mut self) {
         let Some(mut load) = self.load.take() else { return };
         let now = clock::now();
@@ -94,12 +93,12 @@ impl Shell {
         self.load = Some(load);
     }
 
-    /// How many readings the window takes now, of so many at most.
+    /// How many readings the window takes now, at most `most`.
     pub(super) fn room(&self, most: usize) -> usize {
         usize::try_from(self.node.room().0).unwrap_or(usize::MAX).min(most)
     }
 
-    /// The same, where each is of that size; at least one where there is any room at all.
+    /// The same, with readings of that size; at least one if there is any room at all.
     fn room_for(&self, most: usize, bytes: usize) -> usize {
         let (readings, room) = self.node.room();
         if room == 0 {
@@ -109,7 +108,7 @@ impl Shell {
         usize::try_from(fits).unwrap_or(usize::MAX).min(most)
     }
 
-    /// Whether the window takes any more readings now.
+    /// Whether the window takes another reading now.
     pub(super) fn has_room(&self) -> bool {
         let (readings, bytes) = self.node.room();
         readings > 0 && bytes > 0

@@ -1,9 +1,9 @@
-//! Questions that this peer puts to its leader's program for a client, and those that members put
+//! Questions of this peer to its leader's program on behalf of a client, and questions of members
 //! to this one.
 //!
-//! Only the leader measures how far each member is, and it knows best who was put out and why. A
-//! client that asks a member gets what the member knows and what the leader answers within
-//! [`PATIENCE`], and hears it where the leader does not.
+//! Only the leader measures the progress of each member, and it knows best which peers were removed
+//! and why. A client that asks a member gets the member's knowledge and the leader's answer, if
+//! that comes within [`PATIENCE`]; otherwise it is told that the leader did not answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::door::{Asker, Fault};
 use crate::members::{MemberRow, Members};
 use crate::units::Units;
 
-/// Open questions, and what has been learnt by earlier ones.
+/// Open questions, and the answers to earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Queries {
     last: u64,
     open: BTreeMap<u64, Open>,
-    /// What other members have said of themselves.
+    /// The introductions of other members.
     introductions: BTreeMap<Member, Introduction>,
-    /// The leader, in that life of it, that knows the build of this peer and the units of its
+    /// The leader, with its incarnation, that knows the build of this peer and the units of its
     /// sensors.
     introduced: Option<Member>,
     introduce_at: Time,
@@ -47,7 +47,7 @@ enum Purpose {
     Why(Asker, Box<Option<Why>>, PeerId),
 }
 
-/// What a member says of itself, once to each leader.
+/// The introduction of a member, sent once to each leader.
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Introduction {
     build: String,
@@ -55,11 +55,11 @@ struct Introduction {
     units: Units,
 }
 
-/// What is asked.
+/// A question.
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Question {
-    /// "This is what I am; what are the others?"
+    /// "This is my introduction; what are the others?"
     Introduce(Introduction),
     Members,
     Why {
@@ -67,7 +67,7 @@ enum Question {
     },
 }
 
-/// What a leader says of each member.
+/// The leader's measurements of a member.
 #[derive(Deserialize, Serialize)]
 struct Measured {
     peer: String,
@@ -83,12 +83,12 @@ struct Measured {
 }
 
 impl Queries {
-    /// When the first open question is given up.
+    /// When the first open question expires.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.open.values().map(|open| open.until).min()
     }
 
-    /// The build of a member, if it has said it, and the units of its sensors.
+    /// The build of a member, if known, and the units of its sensors.
     pub(super) fn introduction(&self, member: &Member) -> (Option<String>, Units) {
         let known = self.introductions.get(member);
         known.map(|known| (Some(known.build.clone()), known.units.clone())).unwrap_or_default()
@@ -102,8 +102,7 @@ impl Queries {
 }
 
 impl Shell {
-    /// Tells a leader that does not know it yet which build this is, and gives up questions that
-    /// nobody answers.
+    /// Introduces this peer to a leader that does not know it yet, and drops unanswered questions.
     pub(super) fn look_after_queries(&mut self) {
         let now = clock::now();
         let overdue: Vec<u64> = self
@@ -142,7 +141,7 @@ impl Shell {
         );
     }
 
-    /// Answers a client: who is in the group.
+    /// Answers a client: the members of the group.
     pub(super) fn tell_members(&mut self, to: Asker) {
         if self.is_alone_in_knowing() {
             let members = self.members();
@@ -153,7 +152,7 @@ impl Shell {
         self.put(ask, &Question::Members);
     }
 
-    /// Answers a client: what is known of a peer.
+    /// Answers a client: the facts about a peer.
     pub(super) fn tell_why(&mut self, to: Asker, about: PeerId) {
         let own = self.chronicle.why(&about, clock::utc_micros());
         if self.is_alone_in_knowing() {
@@ -234,11 +233,11 @@ impl Shell {
         }
     }
 
-    /// What this peer has measured, as much as goes into an answer.
+    /// The measurements of this peer, as many as fit into an answer.
     fn measured(&self) -> Vec<Measured> {
         let rows = self.members().members.into_iter().take(QUESTION_MOST / MEASURED_BYTES);
         let mut room = QUESTION_MOST - rows.len() * MEASURED_BYTES;
-        // A large group hears no units of the last ones.
+        // In a large group the units of the last members are left out.
         rows.map(|MemberRow { peer, inc, lag, rtt_us, build, units, .. }| {
             let bytes = UNITS_FRAME_BYTES + units.bytes();
             let units = if bytes <= room { units } else { Units::default() };
@@ -271,7 +270,7 @@ impl Shell {
     }
 }
 
-/// Puts what the leader says of each member beside what this peer knows of it.
+/// Completes this peer's knowledge of each member with the leader's measurements.
 fn merge(members: &mut Members, measured: Vec<Measured>) {
     for row in &mut members.members {
         let Some(said) = measured.iter().find(|said| said.peer == row.peer && said.inc == row.inc)
@@ -288,7 +287,7 @@ fn merge(members: &mut Members, measured: Vec<Measured>) {
     members.unknown = None;
 }
 
-/// What this peer knows, and the facts that only the leader knows.
+/// This peer's facts, and the facts that only the leader knows.
 fn join(own: Option<Why>, theirs: Option<Why>) -> Option<Why> {
     let (Some(mut own), Some(theirs)) = (own.clone(), theirs.clone()) else {
         return own.or(theirs);
@@ -314,14 +313,14 @@ fn json(value: &impl Serialize) -> String {
 
 /// How long a client waits for the leader's part of an answer.
 const PATIENCE: Duration = Duration::from_millis(1_000);
-/// How often a peer looks whether its leader knows it.
+/// How often a peer checks whether its leader knows it.
 const INTRODUCE_AGAIN: Duration = Duration::from_secs(2);
 const INTRODUCTIONS_MOST: usize = 65_536;
-/// The longest name of a build that is kept.
+/// The longest kept name of a build.
 const BUILD_CHARS: usize = 64;
-/// What the leader says of one member takes no more, beside its units.
+/// The greatest size of the measurements of one member, without its units.
 const MEASURED_BYTES: usize = 256;
-/// The key that stands before them.
+/// The size of the key before the units.
 const UNITS_FRAME_BYTES: usize = 16;
 const ACCUSATIONS_TOLD: usize = 3;
 const KNOWN_TOLD: usize = 16;

@@ -1,4 +1,4 @@
-//! The loop as a service: what its manager is told, and what SIGHUP changes.
+//! The loop as a service: reports to its manager, and SIGHUP.
 
 use super::Shell;
 use crate::clock;
@@ -6,8 +6,8 @@ use crate::journal;
 use crate::settings::Changes;
 
 impl Shell {
-    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs;
-    /// and reads its configuration.
+    /// Reopens the files of this peer by their paths, so that they can be rotated while it runs;
+    /// and reads its configuration again.
     pub(super) fn hang_up(&mut self) {
         log::info!("SIGHUP: opening the files of this peer anew.");
         self.notify.reload(clock::now());
@@ -25,8 +25,7 @@ impl Shell {
         }
     }
 
-    /// Takes over what a configuration that was read again says, and tells the manager how things
-    /// stand.
+    /// Adopts a configuration that was read again, and reports the status to the manager.
     pub(super) fn look_at_service(&mut self) {
         while let Some(outcome) = self.reloader.outcome() {
             match outcome {
@@ -59,7 +58,7 @@ impl Shell {
         for name in &taken {
             self.reloader.adopt(name, &settings.source);
             match *name {
-                // What is said of it below is said at both levels.
+                // The messages below are logged at both levels.
                 "log_level" => journal::set_level(settings.log_level.max(log::max_level())),
                 "seeds" => {
                     if let Some(names) = &self.names {
@@ -85,5 +84,5 @@ impl Shell {
     }
 }
 
-/// What can change while the peer runs.
+/// Settings that can change at run time.
 const CHANGEABLE: [&str; 2] = ["log_level", "seeds"];

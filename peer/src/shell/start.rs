@@ -1,5 +1,5 @@
-//! How a peer starts: what has to be had before the loop can run, and what there is to say before
-//! anything happens.
+//! The start of a peer: acquires everything that the loop needs, and reports what should be known
+//! before.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
@@ -65,7 +65,7 @@ use crate::units::Units;
 use crate::web::Opened;
 use crate::worker::{Duties, Worker};
 
-/// What earlier lives have left behind, and the files that this one writes.
+/// The data of earlier lives, and the files of this one.
 struct Kept {
     recalled: Recalled,
     recorder: Option<Recorder>,
@@ -74,10 +74,10 @@ struct Kept {
 }
 
 impl Shell {
-    /// Binds everything, tells that it starts and that it is ready.
+    /// Binds everything, and reports the start and the readiness.
     ///
     /// # Errors
-    /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
+    /// [`Failure`]: the address or the port is unavailable, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
         let around = if settings.address.is_some_and(|address| address.is_loopback()) {
@@ -169,7 +169,7 @@ impl Shell {
         };
         let scout = Scout::start(watch, Arc::clone(&waker))?;
         let source = std::mem::take(&mut settings.source);
-        // A file that is read again may name seeds.
+        // A file that is read again may name seed addresses.
         let named =
             !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
         let names = named
@@ -293,8 +293,8 @@ impl Shell {
     }
 }
 
-/// Signals that were ignored when the process started stay ignored: nohup, or a shell that started
-/// it in the background, has said so.
+/// Signals that were ignored when the process started stay ignored, as nohup or a shell with
+/// background jobs intends.
 fn signals() -> io::Result<Signals> {
     let heeded = heeded(&[SIGTERM, SIGINT, SIGHUP]);
     if !heeded.known {
@@ -316,7 +316,7 @@ fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// What there is to say before anything happens.
+/// Advice to the user at the start.
 fn advise(settings: &Settings, me: &Contact) {
     if !settings.address.is_some_and(|address| address.is_loopback()) {
         log::warn!(
@@ -348,7 +348,7 @@ fn advise(settings: &Settings, me: &Contact) {
     }
 }
 
-/// What an operator has asked for with `peer recover --new-log`.
+/// The effect of `peer recover --new-log`.
 fn recover(config: Config, me: &PeerId) -> Config {
     if config.knobs().mode != Mode::Primary {
         log::warn!(

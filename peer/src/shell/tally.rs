@@ -1,4 +1,4 @@
-//! What has been delivered, as numbers that can be compared between peers.
+//! The deliveries, as numbers that can be compared between peers.
 
 use hdrhistogram::Histogram;
 use protocol::io::Run;
@@ -8,32 +8,32 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::sensors::load::stamp;
 use crate::status::{Deliveries, Latency};
 
-/// What has been delivered, in numbers.
+/// The deliveries, in numbers.
 pub(super) struct Tally {
     numbers: Deliveries,
     hash: Option<Hash>,
-    /// How long synthetic load took, in microseconds, where that is measured.
+    /// The latency of synthetic load, in microseconds, if it is measured.
     latency: Option<Histogram<u64>>,
 }
 
-/// Of everything that has been delivered, in its order.
+/// A hash of all deliveries, in their order.
 #[derive(Default)]
 struct Hash {
     payloads: Xxh3,
-    /// Whose each reading was, where it stood, and how long it was.
+    /// The origin, the position and the length of each reading.
     places: u64,
 }
 
 impl Tally {
-    /// Of nothing yet; with `latency`, of how long synthetic load takes, too.
+    /// Without deliveries; with `latency`, also measures the latency of synthetic load.
     pub(super) fn new(latency: bool) -> Self {
         let histogram =
             || Histogram::new_with_bounds(1, LATENCY_MOST_US, 3).expect("bounds that make sense");
         Self { numbers: Deliveries::default(), hash: None, latency: latency.then(histogram) }
     }
 
-    /// Counts readings that are delivered now; with `hashed`, they go into the hash, which is the
-    /// same however they come together.
+    /// Counts the readings of a delivery; with `hashed`, they go into the hash, which does not
+    /// depend on their division into runs.
     pub(super) fn count(&mut self, now: Time, run: &Run, hashed: bool) {
         let numbers = &mut self.numbers;
         if numbers.count == 0 {
@@ -45,8 +45,8 @@ impl Tally {
         if hashed {
             let hash = self.hash.get_or_insert_with(Hash::default);
             hash.payloads.update(run.readings.payloads());
-            // The two numbers rise together; their distance says where this origin's readings
-            // stand.
+            // The two numbers rise together; their difference determines the positions of this
+            // origin's readings.
             let origin = xxh3_64(run.origin.id.as_str().as_bytes())
                 ^ run.first.0.wrapping_sub(run.oseq.0).wrapping_mul(ODD);
             for (payload, _) in run.readings.iter() {
@@ -79,5 +79,5 @@ impl Tally {
 }
 
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Longer ones count as this long: a minute.
+/// Longer latencies count as this: a minute.
 const LATENCY_MOST_US: u64 = 60_000_000;

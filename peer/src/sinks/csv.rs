@@ -1,8 +1,8 @@
 //! One table per sensor, in long form: a row for each field of each reading, so that sensors with
 //! other fields need no other columns.
 //!
-//! Cells hold what others chose, and are made for programs that act on what they read: a row is
-//! always one line, what is not seen is written out, and nothing begins as a formula. All of that
+//! Cells contain foreign text, and are safe for programs that interpret their input: a row is
+//! always one line, invisible characters are escaped, and no cell begins as a formula. All of that
 //! can be undone (see `docs/DATA.md`).
 
 use std::borrow::Cow;
@@ -84,15 +84,15 @@ pub(super) struct Names {
     pub(super) origin: String,
 }
 
-/// The name of a sensor's file: letters, digits, `_`, `-` and `.` as they are, every other byte and
-/// a dot in front as `%XX`. Two ids never share a name, and the id can be read back; of one that is
-/// too long the beginning and a digest are left.
+/// The name of a sensor's file: letters, digits, `_`, `-` and `.` unchanged, every other byte and a
+/// leading dot as `%XX`. Two ids never share a name, and the id can be recovered; a name that is
+/// too long is cut, and a digest is appended.
 pub(super) fn file_name(sensor: &[u8]) -> String {
     let mut name = String::with_capacity(sensor.len() + 4);
     for (at, &byte) in sensor.iter().enumerate() {
         if name.len() > NAME_MAX {
             name.truncate(NAME_CUT);
-            // Not in the middle of an escape.
+            // Not inside an escape.
             name.truncate(name.rfind('%').filter(|at| at + 3 > name.len()).unwrap_or(name.len()));
             // No escape begins so.
             write!(name, "%~{:016x}", protocol::draw::digest(sensor))
@@ -108,7 +108,7 @@ pub(super) fn file_name(sensor: &[u8]) -> String {
     name + ".csv"
 }
 
-/// A cell: escaped, kept from being run, and quoted where it has to be (RFC 4180).
+/// A cell: escaped, protected from execution, and quoted if necessary (RFC 4180).
 pub(super) fn cell(bytes: &[u8]) -> String {
     let text = unrun(escape(bytes));
     if text.contains([',', '"']) || text.starts_with(' ') || text.ends_with(' ') {
@@ -118,9 +118,9 @@ pub(super) fn cell(bytes: &[u8]) -> String {
     }
 }
 
-/// Spreadsheets take what begins so for a formula and run it; behind a `'` it is text to them. A
-/// cell that begins with a `'` of its own gets another one, so that each of ours can be taken away
-/// again.
+/// A spreadsheet takes text with such a beginning for a formula and executes it; after a `'` it is
+/// plain text. A cell that begins with `'` itself gets another one, so that each added `'` can be
+/// removed again.
 fn unrun(text: String) -> Cow<'static, str> {
     let first = text.trim_start().chars().next();
     let runs = first
@@ -140,7 +140,7 @@ fn is_number(text: &str) -> bool {
             .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'))
 }
 
-/// A file name may have 255 bytes, and others put endings of their own behind it.
+/// A file name may have 255 bytes, and other programs append suffixes.
 const NAME_MAX: usize = 160;
 const NAME_CUT: usize = 120;
 

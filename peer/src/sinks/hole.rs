@@ -1,14 +1,14 @@
-//! What a sink could not take: its positions, as gaps that say so later.
+//! The deliveries that a sink missed: their positions, as gaps to record later.
 //!
-//! Numbers begin anew in each log and fall back where a log is left, so a hole is a list of ranges,
-//! one for each stretch of one log. The two records that say what became of earlier lines are few
-//! and small; they are kept as they are.
+//! Numbers begin anew in each log and fall back when a log is left, so a hole is a list of ranges,
+//! one for each stretch of one log. The two records about the fate of earlier lines are few and
+//! small; they are kept unchanged.
 
 use protocol::id::Seq;
 use protocol::io::Delivery;
 use protocol::log_id::LogId;
 
-/// What was not kept, oldest first.
+/// The missed deliveries, oldest first.
 #[derive(Debug)]
 pub(crate) struct Hole {
     parts: Vec<Delivery>,
@@ -16,12 +16,12 @@ pub(crate) struct Hole {
 }
 
 impl Hole {
-    /// Nothing yet; `why` is what each gap will say.
+    /// An empty hole; `why` is the reason in each gap.
     pub(crate) fn new(why: &'static str) -> Self {
         Self { parts: Vec::new(), why }
     }
 
-    /// These were not kept.
+    /// Adds missed deliveries.
     pub(crate) fn add(&mut self, deliveries: &[Delivery]) {
         for delivery in deliveries {
             match delivery {
@@ -43,7 +43,7 @@ impl Hole {
         }
     }
 
-    /// What there is to say of it, in its place; empty from then on.
+    /// The records of the hole, in order; it is empty from then on.
     pub(crate) fn take(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.parts)
     }
@@ -52,8 +52,8 @@ impl Hole {
         let full = self.parts.len() >= PARTS_MAX;
         match self.parts.last_mut() {
             Some(Delivery::Gap { log: same, to, .. }) if same == log && first > *to => *to = last,
-            // Too many stretches to tell apart: the last one says less, and still names what is
-            // missing.
+            // Too many stretches to keep apart: the last one is less precise, and still covers the
+            // missing positions.
             Some(Delivery::Gap { log: same, from, to, .. }) if full && same == log => {
                 (*from, *to) = ((*from).min(first), (*to).max(last))
             }
@@ -67,7 +67,8 @@ impl Hole {
     }
 }
 
-/// Stretches and records that are told apart. A log is left once in a merge, and merges are rare.
+/// How many stretches and records are kept apart. A log is left once in a merge, and merges are
+/// rare.
 const PARTS_MAX: usize = 1_024;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Where the sinks write: the data folder at the path that was given, looked at again once a
-//! second, because it may be moved, removed or replaced while the peer runs.
+//! The data folder of the sinks at its configured path, looked up again once a second, because it
+//! may be moved, removed or replaced while the peer runs.
 
 use std::io;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ impl Place {
         Self { store, folder: None, looked_at: None }
     }
 
-    /// Whether there was a folder when it was last looked for.
+    /// Whether there was a folder at the last look.
     pub(super) fn is_usable(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// The folder, as it was found within the last second.
+    /// The folder, as of the last second.
     pub(super) fn folder(&mut self, now: Time) -> io::Result<Arc<Folder>> {
         let fresh = self.looked_at.is_some_and(|at| now < at + LOOK_INTERVAL);
         match &self.folder {
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// The folder, as it is found now.
+    /// The folder, as of now.
     pub(super) fn look(&mut self, now: Time) -> io::Result<Arc<Folder>> {
         if self.store.lock().is_disturbed() {
             thread::sleep(GRACE);
@@ -51,8 +51,8 @@ impl Place {
     }
 }
 
-/// How soon it is noticed that the folder has moved.
+/// How soon a moved folder is noticed.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// A folder is removed file by file, and removing it fails if one is made anew meanwhile; so the
+/// A folder is removed file by file, and the removal fails if a new file appears meanwhile; so the
 /// worker waits this long first.
 pub(super) const GRACE: Duration = Duration::from_millis(200);

@@ -1,8 +1,8 @@
-//! A text file that grows by whole lines, and is put aside when it is large.
+//! A text file that grows by whole lines, and is rotated when it is large.
 //!
-//! Others may empty, cut, rename, remove or replace it at any time (log rotation does), so nothing
-//! is remembered of it but which file it is: its size, its last byte and its number of names are
-//! asked for before each append.
+//! Other programs may empty, truncate, rename, remove or replace it at any time (log rotation
+//! does), so only its identity is remembered: its size, its last byte and its link count are looked
+//! up before each append.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -23,9 +23,9 @@ pub(super) struct Rotating {
     limit: u64,
     keep: u32,
     open: Option<Open>,
-    /// How often it was removed or replaced by others.
+    /// How often others removed or replaced it.
     moved: u64,
-    /// When to try again to put it aside, after that has failed this often in a row.
+    /// When to try the rotation again, after this many consecutive failures.
     failed: u64,
     retry_at: Option<Time>,
 }
@@ -46,16 +46,16 @@ impl Rotating {
         &self.name
     }
 
-    /// Gives the descriptor back; the next lines open the file again.
+    /// Closes the descriptor; the next lines reopen the file.
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// Closes the file if it is not the one of that name any more.
+    /// Closes the file if the name leads to another one.
     pub(super) fn look(&mut self, folder: &Arc<Folder>) {
         let Some(open) = &self.open else { return };
         if !Arc::ptr_eq(&open.folder, folder) {
-            // What has become of the folder has been told.
+            // The state of the folder has been reported.
             self.open = None;
         } else if matches!(folder.has(&self.name, open.identity), Presence::Changed) {
             self.open = None;
@@ -72,9 +72,8 @@ impl Rotating {
         }
     }
 
-    /// Appends whole lines. After an error none of them is in the file, as far as the disk lets us
-    /// take back; it is [`io::ErrorKind::NotFound`] once when the file is found to have been
-    /// removed.
+    /// Appends whole lines. After an error none of them is in the file, as far as the disk permits
+    /// taking them back; the error is [`io::ErrorKind::NotFound`] once when the file was removed.
     pub(super) fn append(
         &mut self,
         now: Time,
@@ -91,8 +90,7 @@ impl Rotating {
         let first: &[u8] = if size == 0 {
             self.head.as_bytes()
         } else if open.ends_torn(size)? {
-            // Half a line, of a predecessor that was killed or of a file that others have cut,
-            // stays alone.
+            // An incomplete line, of a killed predecessor or of a truncated file, stays separate.
             b"\n"
         } else {
             b""
@@ -100,7 +98,7 @@ impl Rotating {
         if first.is_empty() { open.write(lines) } else { open.write(&[first, lines].concat()) }
     }
 
-    /// How large the file is, which is opened if need be.
+    /// The size of the file, which is opened if necessary.
     fn size(&mut self, folder: &Arc<Folder>) -> io::Result<u64> {
         let open = match self.open.take().filter(|open| Arc::ptr_eq(&open.folder, folder)) {
             Some(open) => open,
@@ -118,7 +116,7 @@ impl Rotating {
         Ok(meta.len())
     }
 
-    /// Puts the file aside. Where that fails everything is as before, and the file grows on.
+    /// Rotates the file. If that fails everything is as before, and the file keeps growing.
     fn rotate(&mut self, now: Time, folder: &Arc<Folder>) {
         self.open = None;
         let path = folder.path().join(&self.name);
@@ -146,8 +144,8 @@ impl Rotating {
         }
     }
 
-    /// Moves each file one number up, the newest last, and undoes that if one cannot be moved. The
-    /// oldest is removed when all the others have moved.
+    /// Moves each file one number up, the newest last, and undoes that if a move fails. The oldest
+    /// is removed after all moves.
     fn put_aside(&self, folder: &Folder) -> io::Result<()> {
         if self.keep == 0 {
             return folder.remove(&self.name);
@@ -169,7 +167,7 @@ impl Rotating {
         }
         let surplus_name = self.numbered(surplus);
         if free == surplus && folder.stat(&surplus_name)?.is_some() {
-            // It was to be removed when the last move was complete.
+            // It was to be removed after the last move.
             folder.remove(&surplus_name)?;
         }
         // `name` is number 0.
@@ -182,7 +180,7 @@ impl Rotating {
             }
         }
         if free == surplus {
-            // One that stays is removed the next time.
+            // If it stays, the next rotation removes it.
             let _stays = folder.remove(&surplus_name);
         }
         Ok(())
@@ -204,7 +202,7 @@ impl Open {
         let mut last = [0];
         match self.file.read_exact_at(&mut last, size - 1) {
             Ok(()) => Ok(last != *b"\n"),
-            // Somebody has just cut it.
+            // Another program has just truncated it.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }
@@ -224,15 +222,15 @@ impl Open {
         Ok(())
     }
 
-    /// Cuts off what has been written of lines that found no room. A file that others have cut or
-    /// added to meanwhile is left alone: to set its length would fill it with NUL bytes, or take
-    /// away what is theirs.
+    /// Cuts off the written part of lines that found no room. A file that others have truncated or
+    /// extended meanwhile is left alone: setting its length would fill it with NUL bytes, or remove
+    /// their data.
     fn take_back(&mut self, written: usize, error: io::Error) -> io::Result<()> {
         if written > 0 {
-            // After an append the position is where it ended.
+            // After an append the position is at its end.
             let end = self.file.stream_position()?;
             if self.file.metadata()?.len() == end {
-                // What cannot be cut off is ended by the next lines.
+                // If it cannot be cut off, the next lines end it.
                 let _torn = self.file.set_len(end.saturating_sub(written as u64));
             }
         }
@@ -240,7 +238,7 @@ impl Open {
     }
 }
 
-/// The pause after a first failure to put a file aside; it doubles with each.
+/// The pause after a first failed rotation; it doubles with each further one.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
 
@@ -319,7 +317,7 @@ mod tests {
         for (name, text) in [("a", "one11\n"), ("a.1", "newest\n"), ("a.2", "oldest\n")] {
             fs::write(bench.path(name), text).unwrap();
         }
-        // A directory in the last place, which also root cannot rename a file onto.
+        // A directory at the last name, onto which even root cannot rename a file.
         fs::create_dir(bench.path("a.3")).unwrap();
         let mut file = rotating("", 8, 3);
         for line in ["two22\n", "three\n", "four4\n"] {
@@ -355,7 +353,7 @@ mod tests {
         }
         let mut file = rotating("", 8, 2);
         bench.append(&mut file, "one11\n");
-        // Others take it away between two looks: it has no name to be moved from.
+        // Other programs remove it between two looks: it has no name to be moved from.
         let mut renamed = 0;
         for _ in 0..3 {
             fs::rename(bench.path("a"), bench.path("elsewhere")).unwrap();

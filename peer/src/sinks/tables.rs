@@ -1,6 +1,6 @@
-//! The tables: a CSV for each sensor. Its id and its number come from others, so each origin has a
-//! share of the files, and a reading without a row is counted, and told the 1st, 2nd, 4th, 8th …
-//! time, unless it is plain text.
+//! The tables: a CSV for each sensor. Ids of sensors are chosen by others, so each origin has a
+//! limited share of the files, and a reading without a row is counted, and reported the 1st, 2nd,
+//! 4th, 8th … time, unless it is plain text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,18 +28,18 @@ use crate::settings::DataSettings;
 #[derive(Debug)]
 pub(super) struct Tables {
     settings: DataSettings,
-    /// By the name of the file.
+    /// By file name.
     tables: BTreeMap<String, Table>,
-    /// How many of them each origin has brought about.
+    /// How many tables each origin has created.
     shares: BTreeMap<PeerId, usize>,
-    /// How often a table has begun to fail.
+    /// How often a series of failures of a table has begun.
     failed: u64,
     without: Without,
-    /// How many of those seem to be meant for a table.
+    /// How many of those seem to be intended for a table.
     nearly: u64,
 }
 
-/// A sensor's file. One that cannot be written holds up no other.
+/// A sensor's file. A failing one delays no other.
 #[derive(Debug)]
 pub(super) struct Table {
     file: Rotating,
@@ -51,7 +51,7 @@ pub(super) struct Table {
 pub struct Without(Arc<AtomicU64>);
 
 impl Without {
-    /// How many so far.
+    /// The number so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -91,17 +91,17 @@ impl Tables {
         self.without.clone()
     }
 
-    /// Sees whether the files are still where they were.
+    /// Checks whether the files are still in place.
     pub(super) fn look(&mut self, folder: &Arc<Folder>) {
         self.tables.values_mut().for_each(|table| table.file.look(folder));
     }
 
-    /// Closes all files; the next row opens its own again.
+    /// Closes all files; the next row reopens its own.
     pub(super) fn close(&mut self) {
         self.tables.values_mut().for_each(|table| table.file.close());
     }
 
-    /// Which of the files take what they are given.
+    /// The state of each file.
     pub(super) fn health(&mut self) -> impl Iterator<Item = &mut Health> {
         self.tables.values_mut().map(|table| &mut table.health)
     }
@@ -111,7 +111,7 @@ impl Tables {
         &self.tables[name]
     }
 
-    /// Keeps the rows of these, in order.
+    /// Writes the rows of these readings, in order.
     pub(super) fn keep(&mut self, now: Time, place: &mut Place, part: &[Delivery]) {
         let mut rows: BTreeMap<String, String> = BTreeMap::new();
         for delivery in part {
@@ -140,7 +140,7 @@ impl Tables {
                 .health
                 .attempt(now, rows.lines().count(), || append(file, place, now, rows.as_bytes()));
             self.failed += u64::from(matches!(attempt, Attempt::Failed(_)));
-            // A disk that is full fails for all of them.
+            // A full disk fails for all of them.
             attempt.tell(&path, self.failed.is_power_of_two());
         }
         if self.tables.len() > TABLES_OPEN {
@@ -148,7 +148,7 @@ impl Tables {
         }
     }
 
-    /// The name of a sensor's table, made if there is room for it.
+    /// The name of a sensor's table, which is created if there is room for it.
     fn table(&mut self, sensor: &[u8], origin: &PeerId) -> Result<String, Why> {
         let name = csv::file_name(sensor);
         if !self.tables.contains_key(&name) {
@@ -173,7 +173,7 @@ impl Tables {
         Ok(name)
     }
 
-    /// Counts a reading that has no row.
+    /// Counts a reading without a row.
     fn leave_out(&mut self, reading: &Reading<'_>, why: &Why) {
         self.without.0.fetch_add(1, Ordering::Relaxed);
         if matches!(why, Why::Form(Misfit::Start)) && is_plain(reading.payload) {
@@ -194,8 +194,8 @@ impl Tables {
     }
 }
 
-/// Plain text, or a bare number, is not meant for a table; what has parts, or begins like a
-/// reading, may be.
+/// Plain text, or a bare number, is not intended for a table; text with parts, or with the
+/// beginning of a reading, may be.
 fn is_plain(payload: &[u8]) -> bool {
     let parts =
         payload.iter().any(|byte| matches!(byte, b'|' | b'=' | b'{' | b':' | b';' | b',' | b'\t'));
@@ -206,13 +206,12 @@ fn is_plain(payload: &[u8]) -> bool {
     !parts && !begins
 }
 
-/// A table that was written by an earlier build has other columns; rows of both in one file would
-/// be read wrongly.
+/// A table of an earlier build has other columns; rows of both in one file would be misread.
 fn put_other_columns_aside(path: &Path) {
     match has_other_columns(path) {
         Ok(false) => return,
         Ok(true) => {}
-        // What is no file, or cannot be read, is told by whoever writes to it.
+        // A non-file, or an unreadable file, is reported by the next write.
         Err(_) => return,
     }
     let name = |number: u32| path.with_extension(format!("csv.columns{number}"));
@@ -242,9 +241,9 @@ fn has_other_columns(path: &Path) -> io::Result<bool> {
     Ok(head.starts_with("time,") && head != csv::HEAD)
 }
 
-/// How many sensors get a table; their ids come from others, so their number needs a bound.
+/// How many sensors get a table; others choose their ids, so their number is bounded.
 const TABLES_MAX: usize = 4_096;
-/// And how many of them one origin may bring about, so that it leaves room for others.
+/// How many of them one origin may create, so that there is room for others.
 const TABLES_PER_ORIGIN: usize = 256;
 /// With more tables than this, their files are not kept open.
 const TABLES_OPEN: usize = 64;

@@ -1,8 +1,8 @@
-//! Where it is served, and by which names it may be asked for.
+//! The address of the HTTP service, and the host names in requests to it.
 //!
-//! A page of the Internet that a person of this machine has open can give its own name the address
-//! of this machine (DNS rebinding), and would then read what is meant for that person. So a request
-//! must name a host that the user has named.
+//! A page of the Internet in a user's browser can give its own name the address of this machine
+//! (DNS rebinding), and would then read data meant for that user. So a request must name a host
+//! that the user has configured.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -12,18 +12,18 @@ use super::token::TokenFile;
 use crate::descriptors;
 use crate::failure::{BAD_FILE, Failure, UNAVAILABLE};
 
-/// What was asked for, checked.
+/// The checked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Where to listen; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Where the token is, if one is asked for.
+    /// The file with the token, if one is required.
     pub token_file: Option<PathBuf>,
-    /// Names by which people ask, besides the address.
+    /// Permitted host names, besides the address.
     pub hosts: Vec<String>,
 }
 
-/// A listener, and whom it serves.
+/// A listener, and its access rules.
 #[derive(Debug)]
 pub struct Opened {
     pub(super) listener: TcpListener,
@@ -39,7 +39,7 @@ pub(super) struct Hosts {
 }
 
 impl HttpSettings {
-    /// Checks what was asked for; nothing where nothing was.
+    /// Checks the settings; none if HTTP is not enabled.
     ///
     /// # Errors
     /// What is wrong, and how to mend it.
@@ -127,7 +127,7 @@ impl Opened {
 }
 
 impl Hosts {
-    /// Whether a request may name this host; else what is said.
+    /// Whether a request may name this host; otherwise the refusal.
     pub(super) fn judge(&self, host: Option<&str>) -> Result<(), Response> {
         let Some(host) = host else {
             return Err(Response::fault(
@@ -153,14 +153,14 @@ impl Hosts {
         if self.named.iter().any(|named| is(named)) || is("localhost") {
             return true;
         }
-        // An address is nobody's to give to another machine; only names can be.
+        // A page cannot give an address to another machine, only a name.
         let Ok(address) = name.parse::<IpAddr>() else { return false };
         let bound = self.bound.ip();
         address == bound || bound.is_unspecified() || bound.is_loopback() && address.is_loopback()
     }
 }
 
-/// The name in a Host header, without port, brackets and a last dot.
+/// The name in a Host header, without port, brackets and trailing dot.
 fn without_port(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split_once(']').map_or(rest, |(name, _)| name);

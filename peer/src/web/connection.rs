@@ -1,5 +1,5 @@
-//! One connection: a head is read, an answer written, and so on, or a stream goes on until somebody
-//! has enough.
+//! One connection: reads a head, writes an answer, and repeats; or streams events until one side
+//! ends it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -21,7 +21,7 @@ pub(super) struct Connection {
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
-    /// When its client took something last, or had nothing to take.
+    /// When its client last read something, or had nothing to read.
     moved_at: Instant,
     readable: bool,
     writable: bool,
@@ -32,21 +32,21 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 enum State {
-    /// A head is awaited, since then.
+    /// Waits for a head since then.
     Head(Instant),
-    /// The loop is to say something first.
+    /// Waits for the loop's answer.
     Waiting(Box<Request>, Instant),
-    /// Events go on and on; the page is taken out for the time of a turn.
+    /// Streams events; the page is taken out during a turn.
     Stream(Option<Box<Page>>),
-    /// The last answer goes out; what still comes in is thrown away, so that the answer is not.
+    /// The last answer goes out; further input is dropped, so that the answer is not lost.
     Closing { until: Instant, is_shut: bool },
 }
 
-/// What there is to do.
+/// The next step.
 pub(super) enum Turn {
     /// Nothing.
     Idle,
-    /// A request is to be obeyed.
+    /// A request to perform.
     Whole(Box<Request>),
 }
 
@@ -67,7 +67,7 @@ impl Connection {
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
-        // Small events are to arrive when they are said.
+        // Small events should arrive at once.
         let _slower_without = self.stream.set_nodelay(true);
         registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
     }
@@ -78,16 +78,16 @@ impl Connection {
         self.is_gone |= event.is_error() || event.is_write_closed();
     }
 
-    /// Says that there is no room; a fresh socket has room for that.
+    /// Reports that there is no room; a fresh socket has room for that.
     pub(super) fn turn_away(&mut self, response: &Response) {
         response.write(false, false, &mut self.output);
         let _gone = self.stream.write(&self.output);
-        // What was asked meanwhile is thrown away, so that the answer arrives.
+        // Input is dropped, so that the answer arrives.
         let _gone = self.stream.shutdown(Shutdown::Write);
         let _nothing_yet = self.stream.read(&mut [0; HEAD_MAX]);
     }
 
-    /// Since when it does what it does.
+    /// Since when it is in its present state.
     pub(super) fn since(&self) -> Instant {
         match &self.state {
             State::Head(since) | State::Waiting(_, since) => *since,
@@ -95,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// Whether it has had its answer, and asks for nothing.
+    /// Whether its last request is answered, and there is no new one.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head(_))
             && self.requests > 0
@@ -103,11 +103,11 @@ impl Connection {
             && self.output.is_empty()
     }
 
-    /// Reads what came.
+    /// Reads the available input.
     pub(super) fn read(&mut self, now: Instant) -> Turn {
         match self.state {
             State::Head(since) => {
-                // Whoever does not take answers is not asked for more.
+                // A client that does not read answers has to wait with further requests.
                 if self.output.len() > ANSWERS_MAX {
                     return Turn::Idle;
                 }
@@ -152,8 +152,8 @@ impl Connection {
         while self.readable && self.input.len() < HEAD_MAX {
             let room = HEAD_MAX - self.input.len();
             match self.stream.read(&mut chunk[..room]) {
-                // Whoever has said everything may still listen for its answer; a half request has
-                // none.
+                // A client that has sent everything may still wait for its answer; a partial
+                // request gets none.
                 Ok(0) => {
                     self.readable = false;
                     self.is_gone |= !matches!(request::read(&self.input), request::Read::Whole(..));
@@ -198,14 +198,14 @@ impl Connection {
         self.close_soon(now);
     }
 
-    /// Closes it once what waits has gone out.
+    /// Closes it once the queued output has gone out.
     pub(super) fn close_soon(&mut self, now: Instant) {
         if !matches!(self.state, State::Closing { .. }) {
             self.state = State::Closing { until: now + LINGER, is_shut: false };
         }
     }
 
-    /// Has it wait for what the loop says.
+    /// Makes it wait for the loop's answer.
     pub(super) fn wait(&mut self, request: Request, now: Instant) {
         self.state = State::Waiting(Box::new(request), now);
     }
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// The request that has waited for that long, if it has.
+    /// The request that has waited for that long, if there is one.
     pub(super) fn take_overdue(
         &mut self,
         now: Instant,
@@ -237,7 +237,7 @@ impl Connection {
         if is_overdue { self.take_waiting() } else { None }
     }
 
-    /// Begins a stream; whether there is more to say than its head.
+    /// Begins a stream; true if events follow the head.
     pub(super) fn begin_stream(&mut self, request: &Request, now: Instant) -> bool {
         response::write_stream_head(&mut self.output);
         if request.head_only {
@@ -252,7 +252,7 @@ impl Connection {
         matches!(self.state, State::Stream(_))
     }
 
-    /// Takes out the page that it feeds; to be put back with [`Self::set_page`].
+    /// Takes out its page; to be put back with [`Self::set_page`].
     pub(super) fn page(&mut self) -> Option<Box<Page>> {
         if let State::Stream(page) = &mut self.state { page.take() } else { None }
     }
@@ -263,17 +263,17 @@ impl Connection {
         }
     }
 
-    /// What waits to be written.
+    /// The output buffer.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
-    /// Whether the socket takes anything now.
+    /// Whether the socket accepts data now.
     pub(super) fn can_write(&self) -> bool {
         self.writable && !self.is_gone
     }
 
-    /// Writes as much as goes.
+    /// Writes as much as possible.
     pub(super) fn flush(&mut self, now: Instant) {
         while self.can_write() && self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
@@ -305,7 +305,7 @@ impl Connection {
         }
     }
 
-    /// Whether it is to be forgotten.
+    /// Whether it can be dropped.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let is_late = matches!(&self.state, State::Closing { until, .. } if now >= *until);
         let is_stuck = !self.output.is_empty() && now.duration_since(self.moved_at) >= STUCK;
@@ -313,17 +313,17 @@ impl Connection {
     }
 }
 
-/// How long a request may take to be whole, and how long a connection may ask for nothing.
+/// How long a request may take to be complete, and how long a connection may be idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// Whoever takes nothing of what is said for so long is cut off.
+/// A client that reads nothing for this long is cut off.
 const STUCK: Duration = Duration::from_secs(10);
 /// How long the end of an answer may take to arrive.
 const LINGER: Duration = Duration::from_secs(2);
-/// Answers that wait for one client before it is asked for more, in bytes.
+/// Bytes of answers that may wait for one client before further requests are read.
 const ANSWERS_MAX: usize = 64 << 10;
 const OUTPUT_KEPT: usize = 64 << 10;
 const CHUNKS_PER_TURN: usize = 16;
-/// Requests of one connection.
+/// Requests per connection.
 const REQUESTS_MAX: u32 = 10_000;
 
 #[cfg(test)]

@@ -28,20 +28,20 @@ use super::state::State;
 use crate::clock;
 use crate::door::feed::{Begin, Feed, Flow, Past};
 
-/// One page, or whoever else follows.
+/// One page, or another follower.
 #[derive(Debug)]
 pub(super) struct Page {
     feed: Feed,
     thinning: Option<Thinning>,
-    /// The last thing that it was told of.
+    /// The last fact that it was sent.
     told: u64,
-    /// The last state that it was told of.
+    /// The last state that it was sent.
     state: u64,
     hello: Option<String>,
     is_over: bool,
 }
 
-/// Which readings are left out.
+/// The choice of readings that are left out.
 #[derive(Debug)]
 struct Thinning {
     /// The least distance between two readings of one sensor, in microseconds.
@@ -50,7 +50,7 @@ struct Thinning {
     last: BTreeMap<String, u64>,
 }
 
-/// What is to be known of a record.
+/// The relevant parts of a record.
 #[derive(Deserialize)]
 struct Mark<'a> {
     #[serde(borrow)]
@@ -103,7 +103,7 @@ impl Page {
         })
     }
 
-    /// Appends what there is, as far as there is room; whether there is more.
+    /// Appends events, as far as there is room; true if there are more.
     pub(super) fn pump(
         &mut self,
         past: &mut Past<'_>,
@@ -115,11 +115,11 @@ impl Page {
             return false;
         }
         if let Some(hello) = self.hello.take() {
-            // Whoever is cut off comes again after a second.
+            // A client that is cut off comes again after a second.
             out.extend_from_slice(b"retry: 1000\n");
             event("hello", &hello, out);
         }
-        // Whoever reads is told the newest; whoever does not is not told all that was so meanwhile.
+        // A reader gets the newest state; a slow reader misses those in between.
         if out.len() < STATE_ROOM {
             if self.state != state.number() {
                 self.state = state.number();
@@ -150,13 +150,13 @@ impl Page {
         more || out.len() < RECORDS_ROOM && self.feed.wants(past)
     }
 
-    /// Says that nothing more comes, and why.
+    /// Reports the end of the stream, and why.
     pub(super) fn say_end(&mut self, code: &str, say: &str, out: &mut Vec<u8>) {
         self.is_over = true;
         event("end", &serde_json::json!({"code": code, "say": say}).to_string(), out);
     }
 
-    /// Whether nothing more comes.
+    /// Whether the stream has ended.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
@@ -183,7 +183,7 @@ fn record(json: &[u8], thinning: &mut Option<Thinning>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// The position of a record, as the id of an event; none where it has none.
+/// The position of a record, as the id of an event; none if it has none.
 fn id(mark: &Mark<'_>) -> Option<String> {
     let log = mark.log?;
     match (mark.kind, mark.seq, mark.to) {
@@ -197,13 +197,13 @@ fn id(mark: &Mark<'_>) -> Option<String> {
     }
 }
 
-/// The position that an id names.
+/// The position in an id.
 fn place(id: &str) -> Option<(LogId, Seq, Option<Epoch>)> {
     let mut parts = id.split('/');
     let log: LogId = parts.next()?.parse().ok()?;
     let seq: u64 = parts.next()?.parse().ok()?;
     let epoch = parts.next().and_then(|epoch| epoch.parse::<LogId>().ok()).map(LogId::into_epoch);
-    // Positions end far below; nobody has more.
+    // Positions end far below this.
     (seq < 1 << 62).then_some((log, Seq(seq), epoch))
 }
 
@@ -244,17 +244,17 @@ impl Thinning {
 const HOUR: u64 = 3_600_000_000;
 /// More records of the last hour than these are thinned out.
 const RECORDS_MANY: u64 = 4_096;
-/// So many of each sensor are left.
+/// How many readings of each sensor are left.
 const POINTS: u64 = 120;
-/// New readings of one sensor are so far apart, in microseconds.
+/// The distance of new readings of one sensor, in microseconds.
 const STEP_LIVE: u64 = 100_000;
-/// Sensors that are told apart.
+/// How many sensors are distinguished.
 const SENSORS_MOST: usize = 4_096;
-/// Records that are taken at a time, in bytes.
+/// Bytes of records taken at a time.
 const RECORDS_EACH: usize = 64 << 10;
-/// Bytes that may wait for a page before it is given no more records.
+/// Bytes that may wait for a page before it gets no more records.
 const RECORDS_ROOM: usize = 128 << 10;
-/// The same, of how the group stands.
+/// The same for states.
 const STATE_ROOM: usize = 256 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Metrics, as OpenMetrics text. `docs/PAGE.md` lists them.
+//! Metrics in the OpenMetrics text format. `docs/PAGE.md` lists them.
 //!
-//! What is not measured is left out, and is not 0: only a leader measures round trips, and a sensor
-//! that has not spoken yet is neither up nor down.
+//! Unmeasured quantities are left out instead of being 0: only a leader measures round trips, and a
+//! sensor without a reading yet is neither up nor down.
 
 use std::fmt;
 use std::fs;
@@ -34,7 +34,7 @@ struct Snapshot {
     process: Process,
 }
 
-/// What the kernel says of this process.
+/// The kernel's data about this process.
 #[derive(Debug, Default)]
 struct Process {
     cpu_seconds: Option<f64>,
@@ -45,7 +45,7 @@ struct Process {
 
 type Labels<'a> = Vec<(&'a str, String)>;
 
-/// Writes families one after the other.
+/// Writes metric families one after the other.
 struct Writer<'a> {
     encoder: DescriptorEncoder<'a>,
 }
@@ -408,7 +408,7 @@ fn sysconf(variable: nix::unistd::SysconfVar) -> Option<u64> {
     nix::unistd::sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok())
 }
 
-/// What fits no signed number is as good as the largest.
+/// A number beyond the signed range becomes the largest one.
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

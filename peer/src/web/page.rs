@@ -1,4 +1,4 @@
-//! The page itself, as it is compiled in: no build step, no framework, nothing from elsewhere.
+//! The compiled-in page: no build step, no framework, no external resources.
 
 /// A file of the page.
 #[derive(Debug, PartialEq, Eq)]
@@ -7,9 +7,9 @@ pub(super) struct Asset {
     pub(super) path: &'static str,
     /// Its media type.
     pub(super) kind: &'static str,
-    /// What it says.
+    /// Its content.
     pub(super) body: &'static str,
-    /// Whether it is the same for every peer, and so is shown to whoever asks.
+    /// Whether it is the same for every peer, and so is served without a token.
     pub(super) is_public: bool,
 }
 
@@ -43,7 +43,7 @@ static ASSETS: [Asset; 5] = [
         body: include_str!("page/icon.svg"),
         is_public: true,
     },
-    // Browsers ask for this one by themselves, also behind an answer that is no page.
+    // Browsers request this one by themselves, also after an answer that is no page.
     Asset {
         path: "/favicon.ico",
         kind: "image/svg+xml",

@@ -1,4 +1,4 @@
-//! What is asked over HTTP. Only heads are read, and only `GET` and `HEAD` are obeyed.
+//! HTTP requests. Only heads are read, and only `GET` and `HEAD` are supported.
 
 use super::page::{self, Asset};
 use super::response::Response;
@@ -7,16 +7,16 @@ use super::response::Response;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) endpoint: Endpoint,
-    /// The host that it names.
+    /// Its host name.
     pub(super) host: Option<String>,
-    /// The token that it shows.
+    /// Its token.
     pub(super) token: Option<String>,
     pub(super) head_only: bool,
-    /// Whether the connection stays.
+    /// Whether the connection is kept open.
     pub(super) keeps: bool,
 }
 
-/// What is there.
+/// The requested resource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     /// A file of the page.
@@ -28,27 +28,27 @@ pub(super) enum Endpoint {
     Readyz,
 }
 
-/// How somebody wants the stream of events.
+/// The options of an event stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct EventsWish {
-    /// The id of the last event that was had.
+    /// The id of the last event received.
     pub(super) behind: Option<String>,
-    /// Whether fewer readings are enough, as for a chart.
+    /// Whether thinned readings suffice, as for a chart.
     pub(super) thin: bool,
 }
 
-/// What came of reading.
+/// The result of parsing.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// The head is not whole yet.
+    /// The head is incomplete.
     Partial,
-    /// It is, and takes so many bytes.
+    /// The request, and the length of its head in bytes.
     Whole(Box<Request>, usize),
-    /// It is no request; after the answer the connection is closed.
+    /// It is no request; the connection closes after this answer.
     Wrong(Response),
 }
 
-/// Reads a head.
+/// Parses a head.
 pub(super) fn read(bytes: &[u8]) -> Read {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MOST];
     let mut head = httparse::Request::new(&mut headers);
@@ -151,7 +151,7 @@ impl Request {
                 Response::fault(404, say)
             })?),
         };
-        // What follows a body that is not read cannot be told from it.
+        // The data after an unread body cannot be distinguished from it.
         let has_body = header("content-length").is_some_and(|length| length != "0")
             || header("transfer-encoding").is_some();
         let closes = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
@@ -164,13 +164,13 @@ impl Request {
         })
     }
 
-    /// Whether it is for what everybody may see: what is the same for every peer.
+    /// Whether it asks for something public: the same for every peer.
     pub(super) fn is_public(&self) -> bool {
         matches!(self.endpoint, Endpoint::Asset(asset) if asset.is_public)
     }
 }
 
-/// A value of a query without its percent signs.
+/// A query value with its percent escapes decoded.
 fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -193,7 +193,7 @@ fn decoded(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Bytes of a head.
+/// The greatest length of a head in bytes.
 pub(super) const HEAD_MAX: usize = 8 << 10;
 const HEADERS_MOST: usize = 64;
 

@@ -1,4 +1,4 @@
-//! What is said over HTTP, and the headers that all of it has.
+//! HTTP responses, and the headers that all of them have.
 
 use super::page::Asset;
 
@@ -22,12 +22,12 @@ impl Response {
         }
     }
 
-    /// That something cannot be had, in words.
+    /// A refusal, with its reason.
     pub(super) fn fault(status: u16, say: String) -> Self {
         Self::text(status, say + "\n")
     }
 
-    /// A part of the page.
+    /// A file of the page.
     pub(super) fn asset(asset: &Asset) -> Self {
         Self {
             status: 200,
@@ -43,7 +43,7 @@ impl Response {
         Self { status: 200, kind, headers: Vec::new(), body: text.into_bytes() }
     }
 
-    /// With one header more.
+    /// With one more header.
     pub(super) fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
@@ -55,7 +55,7 @@ impl Response {
         self.status
     }
 
-    /// Writes it; without its body where only the head was asked for.
+    /// Writes it; without its body for a `HEAD` request.
     pub(super) fn write(&self, keeps: bool, head_only: bool, out: &mut Vec<u8>) {
         head(self.status, self.kind, out);
         for (name, value) in &self.headers {
@@ -72,7 +72,7 @@ impl Response {
     }
 }
 
-/// Writes the head of a stream of events, which ends with its connection.
+/// Writes the head of an event stream, which ends with its connection.
 pub(super) fn write_stream_head(out: &mut Vec<u8>) {
     head(200, "text/event-stream; charset=utf-8", out);
     out.extend_from_slice(b"X-Accel-Buffering: no\r\nConnection: close\r\n\r\n");
@@ -97,8 +97,8 @@ fn head(status: u16, kind: &str, out: &mut Vec<u8>) {
     );
 }
 
-/// Nothing of this may be kept, guessed at, framed, read by other sites or told to them; and no
-/// script runs but ours.
+/// Responses must not be cached, sniffed, framed, or read by other sites; and only scripts of this
+/// page may run.
 const ALWAYS: &str = "Cache-Control: no-store\r\n\
     Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'\r\n\

@@ -1,4 +1,4 @@
-//! How the group stands, in words: what every page is told again and again.
+//! The state of the group in words, sent to every page repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -13,26 +13,26 @@ use crate::sensors::gauge::SensorState;
 use crate::status::Report;
 use crate::survey::Survey;
 
-/// What all pages are told.
+/// The content for all pages.
 #[derive(Debug)]
 pub(super) struct State {
     peer: String,
     cluster: String,
-    /// Of the newest text; 0 before the first.
+    /// The number of the newest text; 0 before the first.
     number: u64,
     text: String,
     happenings: Vec<Happening>,
-    /// What the leader has measured, and when that came.
+    /// The leader's measurements, and when they arrived.
     measured: Option<(Members, Instant)>,
 }
 
-/// How it is, in one word and in sentences.
+/// The verdict in one word and in sentences.
 #[derive(Serialize)]
 struct Verdict {
     /// `well`, `watch` or `wrong`.
     level: &'static str,
     say: String,
-    /// What is wrong, or to be watched, one sentence each.
+    /// Problems and warnings, one sentence each.
     wrong: Vec<String>,
 }
 
@@ -56,12 +56,12 @@ impl State {
         }
     }
 
-    /// What a page is told first.
+    /// The first message to a page.
     pub(super) fn hello(&self, apart_ms: u64) -> String {
         serde_json::json!({"peer": self.peer, "cluster": self.cluster, "build": crate::BUILD, "now": crate::clock::utc_micros() / 1_000, "apart_ms": apart_ms}).to_string()
     }
 
-    /// What the leader has measured forgets itself.
+    /// Drops outdated measurements of the leader.
     pub(super) fn begin_turn(&mut self) {
         if self.measured.as_ref().is_some_and(|(_, at)| at.elapsed() > MEASURED_FOR) {
             self.measured = None;
@@ -78,7 +78,7 @@ impl State {
         &self.text
     }
 
-    /// Tells all that has happened behind that number; the number of the last one.
+    /// Sends the facts after that number; returns the number of the last one.
     pub(super) fn tell_since(&self, number: u64, mut tell: impl FnMut(&str)) -> u64 {
         for happening in self.happenings.iter().filter(|happening| happening.number > number) {
             tell(&serde_json::to_string(happening).expect("a fact is made of what JSON can say"));
@@ -86,7 +86,7 @@ impl State {
         self.happenings.last().map_or(number, |last| last.number.max(number))
     }
 
-    /// The leader has measured something: the line of an answer.
+    /// The leader's measurements: the line of an answer.
     pub(super) fn measured(&mut self, line: &[u8]) {
         #[derive(serde::Deserialize)]
         struct Answer {
@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// The loop has said all that it knows.
+    /// The loop's survey has arrived.
     pub(super) fn renew(&mut self, survey: Survey, now: Instant) {
         let Survey { report, mut members, happenings, .. } = survey;
         if let Some((measured, _)) = self.measured.as_ref().filter(|(measured, at)| {
@@ -112,7 +112,7 @@ impl State {
     }
 }
 
-/// Puts what the leader has measured beside what this peer knows now.
+/// Completes this peer's present knowledge with the leader's measurements.
 fn merge(members: &mut Members, measured: &Members) {
     for row in &mut members.members {
         let Some(said) =
@@ -130,7 +130,7 @@ fn merge(members: &mut Members, measured: &Members) {
     members.unknown.clone_from(&measured.unknown);
 }
 
-/// How it is.
+/// The verdict.
 fn verdict(report: &Report, members: &Members) -> Verdict {
     let mut wrong = Vec::new();
     for other in &report.unreachable {
@@ -179,7 +179,7 @@ fn behind(row: &MemberRow) -> String {
     format!("{} is {lag} entries behind{trip}.", row.peer)
 }
 
-/// What the group can still lose.
+/// How many members the group can still lose.
 fn lose(members: &Members) -> String {
     let size = members.members.len();
     match (members.mode, members.can_lose) {
@@ -193,7 +193,7 @@ fn lose(members: &Members) -> String {
     }
 }
 
-/// Entries that a member may be behind without a word.
+/// The lag in entries that causes no warning.
 const LAG_WATCH: u64 = 1_000;
-/// What the leader has measured is told for so long.
+/// How long the leader's measurements are used.
 const MEASURED_FOR: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The token that whoever asks has to show: a line of a file, which is read again when it changes.
+//! The required token of HTTP clients: a line of a file, which is read again when it changes.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::response::Response;
 use crate::doublings::Doublings;
 
-/// The file, and what it said last.
+/// The file, and its last content.
 #[derive(Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub(super) struct TokenFile {
     unusable: Doublings,
 }
 
-/// By what a change of the file is known.
+/// The attributes by which a change of the file is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     inode: u64,
@@ -36,7 +36,7 @@ impl TokenFile {
         Ok(Self { mark: Mark::of(&path)?, path, token: Ok(token), unusable: Doublings::default() })
     }
 
-    /// Whether that is the token; else what is said.
+    /// Whether that is the token; otherwise the refusal.
     pub(super) fn judge(&mut self, shown: Option<&str>) -> Result<(), Response> {
         self.renew();
         let Ok(token) = &self.token else {
@@ -114,14 +114,14 @@ fn unauthorised(say: &str) -> Response {
     Response::fault(401, say.to_owned()).with("WWW-Authenticate", "Bearer realm=\"peer\"")
 }
 
-/// Compares in a time that does not tell where the two differ.
+/// Compares in constant time, which does not reveal where the two differ.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
         && std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)))
             == 0
 }
 
-/// A token that is shorter can be guessed.
+/// A shorter token can be guessed.
 const TOKEN_LEAST: usize = 16;
 const FILE_MOST: u64 = 4_096;
 

@@ -1,4 +1,4 @@
-//! Where the tests of the command run: peers on loopback that no other test meets.
+//! The environment of the command's tests: peers on loopback, isolated from all other tests.
 
 use std::fs::{DirBuilder, File};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -20,7 +20,7 @@ pub(crate) const PEER: &str = env!("CARGO_BIN_EXE_peer");
 /// A folder, a discovery port and an environment that no other test shares.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
-    /// Held, so that nobody else is given the number.
+    /// Held, so that no other process gets the port.
     pub(crate) lease: UdpSocket,
     pub(crate) port: u16,
 }
@@ -57,12 +57,12 @@ impl Bench {
         command
     }
 
-    /// Starts a peer with a name, at the fast profile, that measures nothing unless told otherwise.
+    /// Starts a peer with a name, with the fast profile, without sensors unless configured.
     pub(crate) fn start(&self, id: &str, flags: &[&str]) -> Running {
         self.start_as(Command::new(PEER), id, flags)
     }
 
-    /// Starts a peer with no more than so many descriptors.
+    /// Starts a peer with at most this many descriptors.
     pub(crate) fn start_limited(&self, id: &str, descriptors: u32) -> Running {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), PEER]);
@@ -73,7 +73,7 @@ impl Bench {
         self.launch(command, id, &[&["--address", "127.0.0.1"], flags].concat())
     }
 
-    /// Starts a peer on loopback whose local socket lies where the command's environment says.
+    /// Starts a peer on loopback whose local socket is in the folder of the command's environment.
     pub(crate) fn launch_elsewhere(&self, mut command: Command, id: &str) -> Running {
         let (log, events) = (self.path(&format!("{id}.log")), self.path(&format!("{id}.jsonl")));
         let port = self.port.to_string();
@@ -102,7 +102,7 @@ impl Bench {
         Running { child: command.spawn().unwrap(), events, log }
     }
 
-    /// Starts a peer that is told nothing of addresses.
+    /// Starts a peer without address flags.
     pub(crate) fn launch(&self, command: Command, id: &str, flags: &[&str]) -> Running {
         let log = File::create(self.path(&format!("{id}.log"))).unwrap();
         let events = self.path(&format!("{id}.jsonl"));
@@ -117,7 +117,7 @@ impl Bench {
         Running { child: command.spawn().unwrap(), events, log: self.path(&format!("{id}.log")) }
     }
 
-    /// Everything that the lives of a peer have told.
+    /// All events of a peer's lives.
     pub(crate) fn events(&self, id: &str) -> Vec<Event> {
         read_events(&self.path(&format!("{id}.jsonl")))
     }
@@ -152,7 +152,7 @@ impl Running {
         self.events().iter().any(|event| wanted(&event.note))
     }
 
-    /// How many members the newest view has that is in force here.
+    /// The number of members in the newest view in force here.
     pub(crate) fn members(&self) -> usize {
         let views = self.events().into_iter().filter_map(|event| {
             if let Note::View { members, .. } = event.note { Some(members.len()) } else { None }

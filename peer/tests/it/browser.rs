@@ -18,7 +18,7 @@ pub(crate) struct Browser {
     child: Child,
     ask: RefCell<ChildStdin>,
     heard: Receiver<Value>,
-    /// Errors of the console, and whatever else the browser complains of.
+    /// Errors of the console, and other complaints of the browser.
     complaints: RefCell<VecDeque<String>>,
     last: RefCell<u64>,
     session: String,
@@ -26,7 +26,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts it; none where there is no Chromium on this machine, which is said aloud.
+    /// Starts it; if there is no Chromium on this machine, prints that and returns none.
     pub(crate) fn start() -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let Some(name) = names.into_iter().find(|name| {
@@ -104,7 +104,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Asks, and waits for the answer.
+    /// Calls a method, and waits for the answer.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let id = self.last.borrow().to_owned() + 1;
@@ -152,7 +152,7 @@ impl Browser {
         self.call("Page.navigate", json!({"url": url}));
     }
 
-    /// What an expression gives; of a promise, what it comes to.
+    /// The value of an expression; for a promise, its result.
     #[track_caller]
     pub(crate) fn eval(&self, expression: &str) -> Value {
         let mut result = self.call(
@@ -178,7 +178,7 @@ impl Browser {
         }
     }
 
-    /// How large the window is, and whether the user likes it dark.
+    /// The size of the window, and whether the user prefers dark colours.
     pub(crate) fn look(&self, width: u32, height: u32, theme: &str) {
         let phone = width < 500;
         self.call(
@@ -203,9 +203,9 @@ impl Browser {
         bytes
     }
 
-    /// What the console has complained of since it was asked last.
+    /// The complaints of the console since the last call.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        // Whatever was said before this answer has been heard.
+        // Complaints before this answer have arrived.
         self.eval("0");
         self.complaints.borrow_mut().drain(..).collect()
     }

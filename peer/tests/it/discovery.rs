@@ -23,7 +23,7 @@ struct Side {
 impl Side {
     fn new(port: u16) -> Self {
         let poll = Poll::new().unwrap();
-        // As the TCP listener does it: a number that nobody else has.
+        // As the TCP listener does it: a port that no other process has.
         let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let own = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free);
         let mut discovery =
@@ -62,7 +62,7 @@ fn until(sides: &mut [Side], done: impl Fn(&[Side]) -> bool) {
 }
 
 /// A discovery port that no other test uses: held for as long as the socket lives, and shared with
-/// those who meet there.
+/// the peers of this test.
 fn lease() -> (UdpSocket, u16) {
     let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = holder.local_addr().unwrap().port();

@@ -1,5 +1,4 @@
-//! The commands as people and scripts use them: what they print, how they end, and what they say
-//! when they cannot.
+//! The commands from the users' point of view: their output, their exit codes, and their errors.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -78,7 +77,7 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a command prints that reads this.
+/// The output of a command with this input.
 fn fed(bench: &Bench, flags: &[&str], input: Vec<u8>) -> Output {
     let mut command = bench.command(flags);
     let mut child = command
@@ -244,7 +243,7 @@ fn a_tail_goes_on_when_its_peer_comes_back_and_says_what_it_cannot_get() {
     let mut tail =
         Going::start(bench.command(&["tail", "--id", "peer2", "--json", "--from", "now"]));
     until("it to follow", || {
-        // Whatever it is sent before it follows is none of its business.
+        // Lines sent before it subscribes must not matter to it.
         Talk::with(&bench, "peer1").publish("first");
         std::thread::sleep(Duration::from_millis(20));
         tail.child.try_wait().unwrap().is_some()
@@ -276,7 +275,7 @@ fn a_tail_goes_on_when_its_peer_comes_back_and_says_what_it_cannot_get() {
     assert!(gap["to"].as_u64() >= gap["from"].as_u64(), "{gap}");
     Talk::with(&bench, "peer1").publish("third");
     read(&mut tail, "third");
-    // Killed, it says nothing; the command knows where it was.
+    // A killed peer says nothing; the command knows its position.
     other.signal(Signal::SIGKILL);
     other.wait();
     until("it to wait again", || {
@@ -327,7 +326,7 @@ fn a_tail_whose_reader_has_enough_ends_without_a_word() {
     let output = bench.furnish(command).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", words(&output));
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
-    // Whoever does not read at all can still end it.
+    // A client that does not read at all can still end it.
     let mut stuck = bench.command(&["tail", "--from", "now"]);
     let mut stuck = stuck.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
@@ -402,7 +401,8 @@ fn a_tail_that_is_held_up_goes_on_where_it_was() {
     let mut tail =
         Going::start(bench.command(&["tail", "--json", "--from", "now", "--kinds", "reading,gap"]));
     let first: Value = serde_json::from_str(&tail.line()).unwrap();
-    // Nobody reads it for longer than the peer bears with it, and until less is kept than it lacks.
+    // The output stays unread for longer than the peer tolerates, and until the missing records are
+    // not retained any more.
     std::thread::sleep(Duration::from_millis(4_500));
     let mut next = first["seq"].as_u64().unwrap() + 1;
     let until_then = bench.report("peer1").unwrap().deliveries.count;
@@ -417,7 +417,7 @@ fn a_tail_that_is_held_up_goes_on_where_it_was() {
         }
     }
     assert!(tail.has_told("too slow for peer1: "), "{}", tail.told.lock().unwrap());
-    // It is ended while nobody reads it: it cannot sum up, and is not waited for.
+    // It is ended while its output is unread: it cannot print a summary, and is not waited for.
     std::thread::sleep(Duration::from_millis(500));
     tail.signal(Signal::SIGINT);
     assert_eq!(tail.end(), None, "it ends by the signal");

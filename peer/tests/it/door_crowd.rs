@@ -1,5 +1,5 @@
-//! Very many clients: those for whom there is no room are told, the others are served, and the
-//! group does not notice.
+//! Very many clients: those without room are told, the others are served, and the group is
+//! unaffected.
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -48,7 +48,7 @@ fn of_a_thousand_at_once_each_is_greeted_or_turned_away_in_words() {
     let told = heard.iter().filter(|(text, _)| text.starts_with(turned_away)).count();
     assert_eq!((greeted, told), (64, 936));
     assert!(group[0].log().matches("was turned away").count() <= 11, "{}", group[0].log());
-    // A command says that there is no room now, and that this passes.
+    // A command reports that there is no room now, and that this is temporary.
     let output = bench.command(&["status", "--id", "peer1"]).output().unwrap();
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(75), "{words}");
@@ -100,7 +100,7 @@ fn readers_leave_room_for_those_who_may_do_everything() {
 fn clients_that_ask_and_never_read_are_bounded_and_wait_alone() {
     let bench = Bench::new();
     let mut group = [alone(&bench, "peer1", &[])];
-    // Each asks for more than it is ever sent; nobody reads an answer.
+    // Each asks for more than it is ever sent, and reads no answer.
     let asks: String =
         (0..2_000).map(|id| format!("{{\"id\":{id},\"do\":\"status\"}}\n")).collect();
     let crowd: Vec<UnixStream> = (0..60)
@@ -111,7 +111,7 @@ fn clients_that_ask_and_never_read_are_bounded_and_wait_alone() {
             stream
         })
         .collect();
-    // Whoever reads is served meanwhile, in time.
+    // Clients that read are served meanwhile, in time.
     for round in 0..20 {
         let begun = Instant::now();
         assert_eq!(Talk::with(&bench, "peer1").publish(&round.to_string())["ok"]["is"], "safe");
@@ -121,7 +121,7 @@ fn clients_that_ask_and_never_read_are_bounded_and_wait_alone() {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     let memory: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(memory < 100 << 10, "{line}");
-    // Nothing is left to do for them until they read, and nothing is done.
+    // There is nothing to do for them until they read, and nothing is done.
     std::thread::sleep(Duration::from_millis(300));
     let before = crate::talk::ticks(&group[0]);
     std::thread::sleep(Duration::from_secs(1));

@@ -1,5 +1,5 @@
-//! Subscriptions against real peers: each record once, in order, or a named gap; whoever is slow is
-//! told where to go on, and disturbs nobody.
+//! Subscriptions against real peers: each record once, in order, or a named gap; a slow subscriber
+//! is told where to continue, and affects no other client.
 
 use std::io::Write as _;
 use std::process::ChildStdin;
@@ -24,8 +24,7 @@ fn numbers(records: &[Value]) -> Vec<u64> {
     records.iter().filter_map(number).collect()
 }
 
-/// Whether these are all numbers of a range, in order, each once; of thousands the first that is
-/// wrong is told.
+/// Checks that these are all numbers of a range, in order, each once; reports the first wrong one.
 #[track_caller]
 fn check_all(numbers: &[u64], expected: std::ops::Range<u64>) {
     let wrong = numbers.iter().zip(expected.clone()).find(|(number, expected)| *number != expected);
@@ -42,7 +41,7 @@ fn delivered(bench: &Bench, id: &str, count: u64) {
     });
 }
 
-/// What is there from that place on.
+/// The records from that place on.
 #[track_caller]
 fn read(talk: &mut Talk, from: Value, more: Value) -> (Vec<Value>, Value) {
     let mut request = json!({"id": 9, "do": "subscribe", "from": from, "until": "now"});
@@ -85,7 +84,7 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
         Some(all.last().unwrap()["seq"].as_u64().unwrap() + 1),
         "{end}"
     );
-    // The readings stand behind the view, so that the one of number 100 is at position 102.
+    // The readings follow the view, so that the one of number 100 is at position 102.
     let (some, _) = read(&mut talk, json!({"log": log, "seq": 102}), json!({}));
     check_all(&numbers(&some), 100..500);
     let (some, _) =
@@ -121,7 +120,8 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     let until_ten = json!({"until": {"log": log, "seq": 10}});
     let (some, _) = read(&mut talk, json!("start"), until_ten);
     check_all(&numbers(&some), 0..9);
-    // What is not kept is a gap with both ends; what is of another log one without an end.
+    // Records that are not retained are a gap with both ends; records of another log one without an
+    // end.
     feed(&mut stdin, 500..3_000);
     delivered(&bench, "peer1", 3_000);
     let (some, _) = read(&mut talk, json!({"log": log, "seq": 102}), json!({}));
@@ -201,7 +201,7 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
     }
     let records = reader.join().unwrap();
     check_all(&numbers(&records), 0..100_000);
-    // Longer than a subscriber is given that follows.
+    // Longer than a subscriber of live deliveries may take.
     std::thread::sleep(Duration::from_millis(2_500));
     let mut had: Vec<Vec<u64>> = vec![Vec::new(); 3];
     let mut ends = Vec::new();
@@ -218,7 +218,7 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
     ends.sort_by_key(|end| end["id"].as_u64());
     for (end, step) in ends.iter().zip([1, 2]) {
         assert_eq!(end["end"], "too_slow", "{end}");
-        // From there on it goes on, without a loss that is not named, and nothing twice.
+        // From there on it continues, without an unnamed loss, and without repeats.
         let place = json!({"log": end["log"], "seq": end["next"], "epoch": end.get("epoch")});
         let place: Value = place
             .as_object()
@@ -262,7 +262,7 @@ fn a_subscriber_that_reads_slowly_has_all_or_is_told() {
     let mut stdin = one.child.stdin.take().unwrap();
     feed(&mut stdin, 0..20_000);
     delivered(&bench, "peer1", 20_000);
-    // It reads the past at its own pace: longer than one that follows is given, and never cut off.
+    // It reads the past at its own pace: longer than a live subscriber may take, and never cut off.
     let mut slow = Talk::with(&bench, "peer1");
     slow.say(
         &json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}),
@@ -288,7 +288,7 @@ fn a_subscriber_that_reads_slowly_has_all_or_is_told() {
 #[test]
 fn an_idle_peer_with_idle_followers_hardly_wakes() {
     let bench = Bench::new();
-    // One that has nobody to beat for.
+    // A leader without members sends no heartbeats.
     let one = alone(&bench, "peer1", &[]);
     let mut talks: Vec<Talk> = (0..63).map(|_| Talk::with(&bench, "peer1")).collect();
     talks

@@ -1,5 +1,5 @@
-//! What a hostile or unlucky client says to the local socket: the peer answers in one clear line,
-//! and goes on.
+//! Hostile or unlucky clients of the local socket: the peer answers in one clear line, and
+//! continues.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, until};
 use crate::talk::{Talk, alone, assert_whole, pair, socket, ticks};
 
-/// Says a line, and gives the error that is the answer.
+/// Sends a line, and returns the error that is the answer.
 #[track_caller]
 fn fault(talk: &mut Talk, line: &[u8]) -> (Value, String, String) {
     talk.say_bytes(&[line, b"\n"].concat());
@@ -72,7 +72,7 @@ fn what_cannot_be_understood_is_answered_in_words_and_costs_nobody_else_anything
         assert_eq!(code, "bad_request", "{say}");
         assert!(say.contains(words) && say.len() < 1_000, "{words}: {say}");
     }
-    // Of a key that stands twice the last one counts, as nearly everywhere.
+    // Of a duplicate key the last one counts, as nearly everywhere.
     let answer = talk.ask(&json!({"id": 2, "do": "status"}));
     assert_eq!(answer["ok"]["peer_id"], "peer1", "{answer}");
     talk.say_bytes(b"\n  \n{\"id\":3,\"id\":4,\"do\":\"fly\",\"do\":\"status\"}\r\n");
@@ -115,13 +115,13 @@ fn half_a_request_waits_and_is_dropped_with_its_client() {
     let half = b"{\"id\":1,\"do\":\"publish\",\"payload\":\"half\"";
     let mut waiting = Talk::with(&bench, "peer1");
     waiting.say_bytes(half);
-    // It costs no processor time, and holds up nobody.
+    // It costs no processor time, and delays no other client.
     let before = ticks(&group[0]);
     assert!(waiting.is_silent_for(Duration::from_millis(500)));
     assert_eq!(Talk::with(&bench, "peer1").ask(&json!({"id": 1, "do": "status"}))["id"], 1);
     let used = ticks(&group[0]) - before;
     assert!(used < 20, "{used} ticks in half a second");
-    // Whoever still listens is told.
+    // A client that still reads is told.
     let mut polite = Talk::with(&bench, "peer1");
     polite.say_bytes(b"{\"id\":7,\"do\":\"status\"}\n");
     polite.say_bytes(half);
@@ -151,7 +151,7 @@ fn half_a_request_waits_and_is_dropped_with_its_client() {
 fn what_was_said_whole_is_done_however_its_client_dies() {
     let bench = Bench::new();
     let mut group = [alone(&bench, "peer1", &[])];
-    // It reads nothing at all, not even the greeting, and is gone at once.
+    // It reads nothing at all, not even the greeting, and disconnects at once.
     for burst in [1, 1_000, 20_000_u32] {
         let mut stream = UnixStream::connect(socket(&bench, "peer1")).unwrap();
         let lines: String = (0..burst)
@@ -159,8 +159,8 @@ fn what_was_said_whole_is_done_however_its_client_dies() {
             .collect();
         let mut bytes = lines.into_bytes();
         bytes.extend_from_slice(b"{\"id\":\"half\",\"do\":\"publish\",\"payload\":\"half\"");
-        // Where the peer waits for its answers to be read, it takes no more; that is told by the
-        // error.
+        // While the peer waits for its answers to be read, it reads no more; the error reports
+        // that.
         stream.set_write_timeout(Some(Duration::from_millis(1_000))).unwrap();
         let mut said = 0;
         while said < bytes.len() {

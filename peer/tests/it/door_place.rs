@@ -1,5 +1,5 @@
-//! Where the sockets lie and who gets to them: folders that cannot be had, files that are gone or
-//! in the way, other users.
+//! The places of the sockets and access to them: unusable folders, missing or obstructing files,
+//! other users.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -16,7 +16,7 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A peer whose sockets are to lie there.
+/// A peer with its sockets in that folder.
 fn start_in(bench: &Bench, id: &str, folder: &str, flags: &[&str]) -> Running {
     let mut shell = Command::new("sh");
     shell.args(["-c", "PEER_SOCKETS=\"$0\"; export PEER_SOCKETS; exec \"$@\"", folder, PEER]);
@@ -41,7 +41,7 @@ fn a_place_that_cannot_be_had_is_told_and_the_peer_goes_on_and_finds_it_later() 
         two.log().contains("others can write into it (mode 0777); `chmod go-w")
     });
     until("it to lead all the same", || two.members() == 1);
-    // Once that is mended, it listens without being told.
+    // Once that is mended, it listens by itself.
     fs::set_permissions(&open, Permissions::from_mode(0o700)).unwrap();
     until("it to listen", || two.log().contains("The socket for commands is"));
     let status =
@@ -78,7 +78,7 @@ fn a_socket_that_is_removed_comes_back_and_what_is_in_its_way_is_left_alone() {
     let bench = Bench::new();
     // A file that happens to have the name.
     fs::write(bench.path("peer1.sock"), "notes").unwrap();
-    // What a peer that was killed has left.
+    // The remains of a killed peer.
     drop(UnixListener::bind(bench.path("peer2.sock")).unwrap());
     let mut one = bench.start("peer1", &[]);
     until("it to lead alone", || one.members() == 1);
@@ -95,7 +95,7 @@ fn a_socket_that_is_removed_comes_back_and_what_is_in_its_way_is_left_alone() {
     until("the two to be one group", || two.members() == 2);
     let mut before = Talk::with(&bench, "peer2");
     fs::remove_file(bench.path("peer2.sock")).unwrap();
-    // Whoever is connected stays so.
+    // Connected clients stay connected.
     assert_eq!(before.ask(&json!({"id": 1, "do": "status"}))["ok"]["peer_id"], "peer2");
     until("it to be back", || bench.path("peer2.sock").exists());
     assert_eq!(Talk::with(&bench, "peer2").publish("after")["ok"]["is"], "safe");
@@ -145,7 +145,7 @@ fn others_may_ask_where_that_is_allowed_and_change_nothing() {
     }
     let bench = Bench::new();
     fs::set_permissions(bench.folder.path(), Permissions::from_mode(0o755)).unwrap();
-    // The program must be where another user gets to it.
+    // The program must be accessible to the other user.
     let program = bench.path("peer");
     fs::copy(PEER, &program).unwrap();
     let other = |flags: &[&str]| {
@@ -160,7 +160,7 @@ fn others_may_ask_where_that_is_allowed_and_change_nothing() {
         eprintln!("not run: there is no `setpriv`");
         return;
     }
-    // Without a word only its own user gets to it.
+    // By default only its own user has access.
     let closed = alone(&bench, "peer1", &[]);
     assert_eq!(fs::metadata(bench.path("peer1.sock")).unwrap().mode() & 0o777, 0o600);
     let refused = other(&["status", "--id", "peer1"]).unwrap();
@@ -197,7 +197,7 @@ fn others_may_ask_where_that_is_allowed_and_change_nothing() {
     }
     assert_whole(&bench, &mut open);
     drop(open);
-    // A member of the group does everything.
+    // A member of the group has full access.
     let group = "nogroup";
     let mut shared = [alone(&bench, "peer1", &["--socket-group", group])];
     let meta = fs::metadata(bench.path("peer1.sock")).unwrap();

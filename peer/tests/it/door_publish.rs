@@ -1,5 +1,4 @@
-//! Publishing over the local socket: whatever was promised about a reading is so, and nothing is
-//! published twice.
+//! Publishing over the local socket: every confirmation is true, and no reading is published twice.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -37,7 +36,7 @@ fn what_is_said_of_a_reading_is_so() {
                 }
             };
             assert!(said.is_sorted(), "first accepted, then ordered, then safe: {said:?}");
-            // It stands in the log before this peer delivers it.
+            // It is in the log before this peer delivers it.
             let mut record = Value::Null;
             until(&format!("{payload}, which is {last}"), || {
                 let found =
@@ -117,7 +116,7 @@ fn the_same_token_is_published_once_over_any_connection() {
             .all(|answer| place(answer) == place(&answers[0]) && answer["ok"]["seq"].is_u64()),
         "{answers:?}"
     );
-    // A publisher that dies does not know what became of it, and asks again.
+    // A publisher that dies does not know the fate of its reading, and asks again.
     let mut dying = Talk::with(&bench, "peer2");
     dying.say(&json!({"id": 1, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
     drop(dying);
@@ -146,13 +145,12 @@ fn a_token_outlives_its_peer_where_there_is_a_data_folder() {
     let mut talk = Talk::with(&bench, "peer1");
     talk.say(&request("t", "safe"));
     let first = talk.until_is("safe");
-    // What has become of it is on the disk before anything else is known to be.
+    // Its fate is on the disk before anything else is known.
     let stored = || std::fs::read_to_string(data.join("tokens.jsonl")).unwrap_or_default();
     until("it to be stored", || stored().contains(r#""is":"safe""#));
     peer.signal(Signal::SIGKILL);
     peer.wait();
-    // A token that was stored, and of whose reading nobody has heard again: a kill in between
-    // leaves that behind.
+    // A stored token without a known fate of its reading: the result of a kill in between.
     let mut file =
         std::fs::OpenOptions::new().append(true).open(data.join("tokens.jsonl")).unwrap();
     writeln!(file, r#"{{"token":"half","is":"begun"}}"#).unwrap();
@@ -285,7 +283,7 @@ fn a_peer_that_is_blocked_says_so_and_one_without_an_answer_is_asked_no_longer_t
             && words.contains("1 of 1 readings were not published by peer1"),
         "{words}"
     );
-    // Whoever stands still answers nobody, and that takes no longer than it has to.
+    // A paused peer answers no client, and noticing that takes no longer than necessary.
     let begun = std::time::Instant::now();
     let silent = bench.command(&["publish", "--id", "peer2", "in vain"]).output().unwrap();
     let words = String::from_utf8(silent.stderr).unwrap();

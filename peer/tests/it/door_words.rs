@@ -1,5 +1,5 @@
-//! What `SOCKET.md` shows is what a peer says, and the clients that users copy do what they
-//! promise.
+//! The examples of `SOCKET.md` match the lines of a peer, and the example clients keep their
+//! promises.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -30,7 +30,7 @@ impl Drop for Program {
     }
 }
 
-/// What comes from there, line by line.
+/// The output, line by line.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -45,7 +45,7 @@ fn next(lines: &Receiver<String>, what: &str) -> String {
         .unwrap_or_else(|_| panic!("nothing came for {what}"))
 }
 
-/// Whether a text is as the page says, which has `…` for what differs from run to run.
+/// Whether a text matches the page, which has `…` for parts that differ between runs.
 fn fits(pattern: &str, text: &str) -> bool {
     let parts: Vec<&str> = pattern.split('…').collect();
     let (first, last) = (parts[0], parts[parts.len() - 1]);
@@ -145,7 +145,7 @@ fn the_page_lists_every_code_that_there_is() {
     }
 }
 
-/// Publishes and follows over restarts with one of the clients that users copy.
+/// Publishes and subscribes across restarts with one of the example clients.
 fn check_client(program: &str, name: &str) {
     let is_there = Command::new(program)
         .arg("--version")
@@ -213,7 +213,7 @@ fn check_client(program: &str, name: &str) {
     publish("fourth");
     read("fourth");
     drop(Talk::with(&bench, "peer2"));
-    // Nobody listens there: that is told, and no success.
+    // No peer listens there: that is reported as a failure.
     let output = Command::new(program)
         .arg(&client)
         .args(["publish", "/tmp/no-such-peer.sock", "x"])

@@ -1,5 +1,5 @@
-//! What others do to a peer's data files while it runs: move, remove and cut them, fill the disk,
-//! and hold on to them.
+//! Other programs' effects on a peer's data files while it runs: moving, removing and truncating
+//! them, filling the disk, holding them open.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -65,7 +65,7 @@ fn a_folder_that_is_removed_moved_or_replaced_is_gone_on_with_at_its_path() {
     keeper.until_kept(&data);
     assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(data.join("ordered.jsonl")).unwrap().mode() & 0o777, 0o600);
-    // Fails where a file is made anew meanwhile.
+    // Fails if a file is created again meanwhile.
     until("it to be removed", || fs::remove_dir_all(&data).is_ok());
     until("it to be noticed though nothing is written", || data.join("incarnation").exists());
     keeper.until_kept(&data);
@@ -120,8 +120,8 @@ fn a_folder_of_others_is_refused_with_the_command_that_mends_it() {
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was made in it");
 }
 
-/// A peer in a mount namespace of its own, after these commands; the folder as it sees it. None
-/// where there are no namespaces.
+/// A peer in a mount namespace of its own, after these commands; with the folder as it sees it.
+/// None if there are no namespaces.
 fn in_namespace(
     bench: &Bench,
     mounts: &str,

@@ -1,10 +1,10 @@
-//! A client of HTTP that says whatever a test wants it to, and hears every byte.
+//! An HTTP client that sends whatever a test wants, and receives every byte.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// What was answered.
+/// The answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -20,14 +20,14 @@ impl Answer {
     }
 }
 
-/// Where a base such as `http://127.0.0.1:80` is.
+/// Connects to a base such as `http://127.0.0.1:80`.
 pub(crate) fn connect(base: &str) -> TcpStream {
     let stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-/// Asks for a path, as a program does.
+/// Requests a path, as a program does.
 #[track_caller]
 pub(crate) fn get(base: &str, path: &str) -> Answer {
     let host = base.strip_prefix("http://").unwrap();
@@ -37,7 +37,7 @@ pub(crate) fn get(base: &str, path: &str) -> Answer {
     )
 }
 
-/// Says these bytes on a connection of their own, and hears everything until it is closed.
+/// Sends these bytes on a connection of their own, and receives everything until it is closed.
 #[track_caller]
 pub(crate) fn say(base: &str, bytes: &[u8]) -> Answer {
     let mut stream = connect(base);
@@ -45,7 +45,7 @@ pub(crate) fn say(base: &str, bytes: &[u8]) -> Answer {
     hear(&mut stream)
 }
 
-/// Hears everything until the connection is closed.
+/// Receives everything until the connection is closed.
 #[track_caller]
 pub(crate) fn hear(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! A network of hosts that are network namespaces, joined by a bridge in a namespace of its own. It
-//! needs the rights to make them; a test that has not got them says aloud that it was not run.
-//! Everything is gone with the processes that hold the namespaces, and those end with the test.
+//! needs the rights to create them; a test without these rights prints that it was not run.
+//! Everything disappears with the processes that hold the namespaces, and those end with the test.
 
 use std::process::{Child, Command, Stdio};
 
@@ -73,7 +73,7 @@ pub(crate) struct Lan {
 }
 
 impl Lan {
-    /// None, said aloud, where it cannot be had.
+    /// None, with a message, if it is unavailable.
     pub(crate) fn new(hosts: usize) -> Option<Self> {
         let lan = Self::build(hosts);
         if lan.is_none() {

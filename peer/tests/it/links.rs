@@ -1,5 +1,4 @@
-//! Links over real sockets: what arrives, in which order, and what becomes of those who do not
-//! behave.
+//! Links over real sockets: what arrives, in which order, and the fate of misbehaving peers.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -15,7 +14,7 @@ use protocol::io::{Down, Input};
 use protocol::message::{Message, Reason, Request, Requests};
 use protocol::readings::Readings;
 
-/// Links with a loop of their own, and all that they have told so far.
+/// Links with a loop of their own, and all of their results so far.
 struct Side {
     poll: Poll,
     links: Links,
@@ -52,7 +51,7 @@ impl Side {
         self.links.flush();
     }
 
-    /// The link that somebody else dialled.
+    /// The link that the other side dialled.
     fn accepted(&self) -> Option<LinkId> {
         self.inputs
             .iter()
@@ -72,7 +71,7 @@ impl Side {
     }
 }
 
-/// Turns all loops until something is true.
+/// Turns all loops until a condition holds.
 #[track_caller]
 fn until(sides: &mut [&mut Side], mut done: impl FnMut(&[&mut Side]) -> bool) {
     let patience = Instant::now() + Duration::from_secs(20);
@@ -82,7 +81,7 @@ fn until(sides: &mut [&mut Side], mut done: impl FnMut(&[&mut Side]) -> bool) {
     }
 }
 
-/// What the loops have told so far, without the bytes.
+/// The results of the loops so far, without the bytes.
 fn told(sides: &[&mut Side]) -> String {
     let of = |side: &Side| {
         side.inputs
@@ -152,7 +151,7 @@ fn of_all_frames_that_come_in_part_the_oldest_goes_when_they_are_too_much() {
     for (n, caller) in callers.iter_mut().enumerate() {
         caller.write_all(&bytes_of(&Message::Leave)).unwrap();
         until(&mut [&mut side], |sides| sides[0].messages().len() == n + 1);
-        // The first two are no more than is allowed.
+        // The first two are within the limit.
         caller.write_all(&bytes[..100_000]).unwrap();
         let end = Instant::now() + Duration::from_millis(20);
         until(&mut [&mut side], |sides| Instant::now() > end || sides[0].rejects > 0);
@@ -250,14 +249,14 @@ fn check_garbage(bytes: &[u8]) {
                 .iter()
                 .any(|input| matches!(input, Input::LinkDown { how: Down::Garbage, .. }))
     });
-    // It is hung up on, whatever else it would say.
+    // It is hung up on, whatever else it would send.
     stranger.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let mut answer = [0; 256];
     until(
         &mut [&mut side],
         |_| !matches!(stranger.read(&mut answer), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
     );
-    // Nobody else notices.
+    // No other link is affected.
     good.links.send(link, &reading(1, 10));
     until(&mut [&mut good, &mut side], |sides| sides[1].messages() == [reading(1, 10)]);
     assert!(side.messages().iter().all(|message| message != &Message::Leave));
@@ -355,7 +354,7 @@ fn a_link_that_takes_nothing_is_backed_up_until_it_does() {
 fn control_overtakes_bulk_that_waits() {
     let limits = Limits { backlog: 1 << 20, ..Limits::default() };
     let (mut one, link, mut two, _) = pair(limits);
-    // Before anything is written at all, so that the order is the queue's own.
+    // Before anything is written, so that the order is the queue's own.
     (1..=50).for_each(|number| one.links.send(link, &reading(number, 10)));
     one.links.send(link, &Message::Clear { ask: 1 });
     until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 51);

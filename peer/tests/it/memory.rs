@@ -1,4 +1,4 @@
-//! What a peer remembers in its data folder, and what it does where that cannot be read.
+//! The memory of a peer in its data folder, and its behaviour if that is unreadable.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -47,8 +47,8 @@ fn recover(bench: &Bench, flag: &str, folder: &Path) -> Option<i32> {
         .code()
 }
 
-/// Starts it over what is in its folder: it ends with that code, and names the file and the way
-/// out.
+/// Starts it with the present content of its folder: it ends with that code, and names the file and
+/// the way out.
 #[track_caller]
 fn check_refused(bench: &Bench, id: &str, code: i32, words: &str) {
     let mut running = start(bench, id);
@@ -210,8 +210,7 @@ fn a_generated_name_is_kept_in_the_data_folder() {
     assert!(last == "kitchen" && !log.contains("was that of peer"), "{log}");
 }
 
-/// What a disk that hangs does to a process: `fsync` comes back when the file is gone that the
-/// environment names.
+/// The effect of a hanging disk: `fsync` returns when the file named in the environment is gone.
 const HANGS: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -250,7 +249,7 @@ fn a_disk_that_hangs_holds_up_what_rests_on_it_and_nothing_else() {
         "peer2",
         &["--mode", "primary", "--bootstrap", "peer1,peer2"],
     );
-    // The group is founded, and that this peer has been in it has to be stored before it says
+    // The group is founded, and that this peer has been in it has to be stored before it sends
     // anything more.
     until("it to say what it waits for", || {
         one.log().contains("The disk of the data folder has not stored")

@@ -1,5 +1,5 @@
-//! The exposition, read as strictly as the text of OpenMetrics asks; by Prometheus' own tool; and
-//! by the dashboard that draws it.
+//! The exposition, parsed as strictly as the text format of OpenMetrics demands; by Prometheus' own
+//! tool; and by the dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -121,7 +121,7 @@ fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
         pair(&bench, &["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"]);
     let bases = [base(&group[0]), base(&group[1])];
     for n in 0..50 {
-        // A foreign sensor has a name that nobody bounds; it is no label.
+        // The name of a foreign sensor is unbounded; it is no label.
         let payload = format!("DATA|strange{n}\"}} 1|t|n={n}");
         assert_eq!(Talk::with(&bench, "peer1").publish(&payload)["ok"]["is"], "safe");
     }
@@ -215,7 +215,7 @@ fn what_waits_is_told_by_queue_and_so_is_how_long_the_disk_takes() {
         syncs(&read(&get(&bases[0], "/metrics").body)) > before,
         "a token is synced before its reading is published"
     );
-    // A leader that stands still leaves the readings of the other one without a place.
+    // While the leader is paused, the readings of the other peer have no place.
     let leader = bench.report("peer1").unwrap().status.leader.unwrap();
     let (leads, follows) = if leader.as_str() == "peer1" { (0, 1) } else { (1, 0) };
     group[leads].signal(Signal::SIGSTOP);
@@ -258,8 +258,8 @@ fn prometheus_own_tool_has_nothing_to_say() {
     let bench = Bench::new();
     let group = pair_that_keeps(&bench);
     let text = get(&base(&group[0]), "/metrics").body;
-    // The tool reads the older text, in which a counter's family is named like its sample, and
-    // which knows neither units nor the kind `info`.
+    // The tool parses the older format, in which a counter's family is named like its sample, and
+    // which has neither units nor the kind `info`.
     let mut older = String::new();
     for line in
         text.lines().filter(|line| !line.starts_with("# UNIT") && !line.starts_with("# EOF"))
@@ -307,7 +307,7 @@ fn the_dashboard_and_the_docs_name_what_is_exported() {
         until("all that is measured to be there", || {
             let families = read(&get(&at, "/metrics").body);
             for (name, family) in &families {
-                // What has not happened yet has no sample, and is exported all the same.
+                // Events that have not happened yet have no sample, and are exported nevertheless.
                 exported.insert(if family.kind == "counter" {
                     format!("{name}_total")
                 } else {

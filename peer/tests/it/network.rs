@@ -1,5 +1,5 @@
-//! A peer and the networks of its machine: they come late, change, are several, or carry one thing
-//! and not another.
+//! A peer and the networks of its machine: they appear late, change, are several, or carry only
+//! some traffic.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ fn address(bench: &Bench, id: &str) -> Option<SocketAddrV4> {
     Some(bench.report(id)?.status.address)
 }
 
-/// Where the newest view of a peer says that the others are, as its file of contacts has it.
+/// The addresses of the others in the newest view of a peer, from its file of contacts.
 fn kept(bench: &Bench, id: &str) -> String {
     std::fs::read_to_string(bench.path(id).join("contacts")).unwrap_or_default()
 }
@@ -68,7 +68,7 @@ fn an_address_that_was_asked_for_may_come_later_and_a_cable_may_be_plugged_in_la
     assert!(p2.log().contains("eth0 (10.77.0.2) is down or has no carrier"), "{}", p2.log());
     assert!(one.sh("ip addr add 10.77.0.1/24 brd + dev eth0") && lan.plug(1, true));
     until("one group", || p1.members() == 2 && p2.members() == 2);
-    // It goes away and comes back.
+    // It disappears and comes back.
     assert!(one.sh("ip addr flush dev eth0"));
     until("the other to be alone", || p2.members() == 1);
     assert!(one.sh("ip addr add 10.77.0.1/24 brd + dev eth0"));
@@ -96,8 +96,8 @@ fn a_tunnel_with_the_default_route_hides_nobody() {
     let p1 = bench.launch(one.peer(), "p1", &[]);
     let p2 = bench.launch(two.peer(), "p2", &[]);
     until("one group", || p1.members() == 2 && p2.members() == 2);
-    // p2 leads, is known at the address of its default route first, and follows the group to where
-    // that is.
+    // p2 leads, is known at the address of its default route first, and follows the group to its
+    // network.
     until("the leader to be known where it is dialled", || {
         address(&bench, "p2").is_some_and(|address| *address.ip() == Ipv4Addr::new(10, 77, 0, 2))
     });
@@ -133,7 +133,7 @@ fn who_is_heard_and_not_reached_is_named() {
     let mut peers = Vec::new();
     for (number, host) in lan.hosts.iter().enumerate() {
         assert!(host.sh(&format!("ip addr add 10.77.0.{}/24 brd + dev eth0", number + 1)));
-        // TCP that comes in is dropped without a word. A routing rule needs no further program.
+        // Incoming TCP is dropped silently. A routing rule needs no further program.
         let deaf = "ip rule add pref 10 lookup local; ip rule add pref 1 iif eth0 ipproto tcp \
                     blackhole; ip rule del pref 0";
         if !host.sh(deaf) {
@@ -185,7 +185,7 @@ fn a_peer_behind_a_published_port_is_dialled_there() {
     let inside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let passed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&passed);
-    // What a container runtime does with a published port. The threads end with the sockets of the
+    // The effect of a container runtime's published port. The threads end with the sockets of the
     // peers.
     std::thread::spawn(move || {
         for stream in outside.incoming().flatten() {
@@ -211,7 +211,7 @@ fn a_peer_behind_a_published_port_is_dialled_there() {
         Some(published.clone())
     );
     until("the view to say so", || kept(&bench, "outer") == format!("inner {published}\n"));
-    // Nobody but the other one can dial now: the first connection breaks, and it asks who leads.
+    // Only the other one can dial now: the first connection breaks, and it looks for the leader.
     inner.signal(Signal::SIGKILL);
     until("it to be dialled there", || passed.load(Ordering::Relaxed) > 0);
 }
@@ -221,14 +221,14 @@ fn a_running_peer_is_not_denied() {
     let bench = Bench::new();
     let peer = bench.start("p1", &[]);
     until("it to lead", || peer.members() == 1);
-    // The file of its socket is removed: it makes another one.
+    // The file of its socket is removed: it creates another one.
     let socket = peer
         .events()
         .into_iter()
         .find_map(|event| if let Note::Start { status, .. } = event.note { status } else { None });
     std::fs::remove_file(socket.unwrap()).unwrap();
     until("it to be found again", || bench.report("p1").is_some());
-    // It lies elsewhere: a folder of a session, and the client has none.
+    // It is elsewhere: in a folder of a session, and the client has none.
     let session = tempfile::Builder::new().prefix("sensor-peers-").tempdir_in("/tmp").unwrap();
     let elsewhere = session.path().join("sensor-peers");
     let name = format!("away{}", std::process::id());
@@ -247,7 +247,7 @@ fn a_running_peer_is_not_denied() {
             .unwrap()
     };
     until("it to be found", || ask().status.success());
-    // It stands still: that is said within seconds, and not that there is none.
+    // It is paused: that is reported within seconds, and not that there is no peer.
     away.signal(Signal::SIGSTOP);
     let output = ask();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();

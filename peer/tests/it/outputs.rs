@@ -1,5 +1,5 @@
-//! Outputs that nobody reads, that are full, or that are closed: the peer goes on, answers, and
-//! ends when it is asked to.
+//! Outputs that are unread, full or closed: the peer continues, answers, and ends when it is asked
+//! to.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ impl Drop for Guarded {
     }
 }
 
-/// How a peer is started that reads lines, without an event file of the bench's own.
+/// Starts a peer that reads lines, without an event file of the bench's own.
 fn listening(bench: &Bench, flags: &[&str]) -> Command {
     let mut command =
         bench.command(&["run", "--id", "peer1", "--address", "127.0.0.1", "--timing", "fast"]);
@@ -42,7 +42,7 @@ fn report_of(bench: &Bench, name: &str) -> Option<OutputReport> {
     bench.report("peer1")?.outputs.into_iter().find(|output| output.name.starts_with(name))
 }
 
-/// Publishes until so many lines were dropped.
+/// Publishes until this many lines were dropped.
 fn publish_until_dropped(bench: &Bench, child: &mut Child, name: &str) -> u64 {
     let mut input = child.stdin.take().unwrap();
     let line = "x".repeat(2_000);
@@ -57,7 +57,8 @@ fn publish_until_dropped(bench: &Bench, child: &mut Child, name: &str) -> u64 {
 fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_it_lacks() {
     let bench = Bench::new();
     let (reader, writer) = std::io::pipe().unwrap();
-    // The command holds the other end of the pipe, and has to go before the reader can see the end.
+    // The command holds the other end of the pipe, and has to end before the reader can see the
+    // end.
     let mut one = {
         let mut command = listening(&bench, &["--sensor", "stdin", "--log-level", "debug"]);
         Guarded(command.stdout(writer).stderr(Stdio::null()).spawn().unwrap())
@@ -69,7 +70,7 @@ fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_it_lacks() {
     assert!(delivered > 1_000, "it delivers although nobody reads its log: {delivered}");
     let text = bench.command(&["status", "--id", "peer1"]).output().unwrap();
     assert!(String::from_utf8(text.stdout).unwrap().contains("Output standard output:"));
-    // Read again, it goes on, and says what is missing where it is missing.
+    // Once it is read again, it continues, and marks the missing lines in their place.
     let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains(" WARN ")
         && line.contains("lines were dropped while nobody read this output")));

@@ -1,4 +1,4 @@
-//! The page, as people see it: in a real browser, with real peers.
+//! The page from the users' point of view: in a real browser, with real peers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::bench::{Bench, Running, until};
 use crate::browser::Browser;
 use crate::talk::{Talk, assert_whole};
 
-/// Where a peer serves its page.
+/// The address of a peer's page.
 pub(crate) fn base(one: &Running) -> String {
     let mut base = String::new();
     until("the page to be served", || {
@@ -59,7 +59,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     let Some(browser) = Browser::start() else { return };
     let bench = Bench::new();
     let (bme, pump) = (sensors(&bench, "bme", BME), sensors(&bench, "pump", PUMP));
-    // The lowest name watches, so that the leader can be killed.
+    // The peer with the lowest name serves the page, so that the leader can be killed.
     let mut group = [
         bench.start("peer1", &["--http", "127.0.0.1:0", "--config", &bme, "--cluster", "home"]),
         bench.start("peer2", &["--cluster", "home", "--config", &pump]),
@@ -90,7 +90,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
         "[...document.querySelectorAll('#values tr')].some(row => \
          row.innerText.includes('celsius') && row.innerText.includes('°C'))",
     );
-    // Nobody could guess the unit of this one; its peer has told it.
+    // The unit of this one cannot be guessed; its peer has sent it.
     browser.until(
         "[...document.querySelectorAll('#values tr')].some(row => \
          row.innerText.includes('moisture') && row.innerText.includes('%'))",
@@ -98,7 +98,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     browser.until("document.querySelectorAll('#charts figure').length >= 3");
     browser.until("document.querySelector('#events').innerText.includes('leads from now on')");
 
-    // What strangers say is text.
+    // Foreign text is shown as text.
     let evil = "<img src=x onerror=\"window.hurt=1\">";
     Talk::with(&bench, "peer2").publish(evil);
     Talk::with(&bench, "peer2")
@@ -119,7 +119,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     );
     assert_eq!(browser.eval("window.hurt === undefined"), json!(true));
 
-    // A sensor that is silent for three times its interval is late, in words.
+    // A sensor that is silent for three times its interval is reported as late.
     browser.until(
         "[...document.querySelectorAll('#values tbody.late')].some(body => \
                    body.innerText.includes('peer2.pump') && body.innerText.includes('late'))",
@@ -175,7 +175,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     browser.until("document.getElementById('mark').textContent.includes('view ')");
     browser.picture("page-after.png");
 
-    // A reload begins with what the peer keeps.
+    // A reload begins with the retained records of the peer.
     let before = browser.eval("document.querySelectorAll('#values tbody').length");
     browser.call("Page.reload", json!({}));
     browser.until(&format!(
@@ -184,7 +184,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     ));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 
-    // The peer goes, and comes back; so does the page.
+    // The peer stops, and comes back; so does the page.
     group[0].signal(Signal::SIGKILL);
     group[0].wait();
     browser.until(
@@ -241,7 +241,7 @@ fn forty_members_and_two_hundred_sensors_are_no_burden() {
         (0..200).for_each(|_| drop(talk.hear()));
     }
     browser.look(1280, 900, "dark");
-    // Forty members are drawn from what a group of forty would tell.
+    // Forty members are drawn as in a group of forty.
     let row = |n: u32| {
         let (role, lag) = if n == 0 { ("leader", None) } else { ("member", Some(n % 7 * 300)) };
         json!({"peer": format!("member{n:02}"), "inc": "1", "role": role, "lag": lag, "rtt_us": 100 + n, "for_ms": 5_000, "this": n == 7})

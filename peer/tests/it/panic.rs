@@ -1,4 +1,4 @@
-//! A panic, which no input is known to cause: told as what it is, and the end of the process.
+//! A panic, which no known input causes: reported as a bug, and the end of the process.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,11 +10,11 @@ use peer::{failure, journal};
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::{Event, Note};
 
-/// Names the event file to the process that is to panic.
+/// The variable with the event file of the process that panics.
 const EVENTS: &str = "PANIC_TEST_EVENTS";
 
-/// The hook ends the process, so it needs one of its own: this very test, run again with a variable
-/// set.
+/// The hook ends the process, so the test needs one of its own: this very test, run again with a
+/// variable set.
 #[test]
 fn a_panic_of_any_thread_is_told_three_times_and_ends_the_process() {
     if let Some(events) = std::env::var_os(EVENTS) {

@@ -1,5 +1,5 @@
-//! Mode `primary` as a user meets it: who is blocked says so, refuses what it cannot keep, and can
-//! be told to start afresh.
+//! Mode `primary` from the users' point of view: a blocked peer says so, refuses readings that it
+//! cannot keep, and can be told to start afresh.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -87,13 +87,12 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     for one in &mut group {
         one.wait();
     }
-    // All have forgotten the log: nobody founds a second one by itself.
+    // All have forgotten the log: no peer founds a second one by itself.
     let mut forgetful = start(&bench, "peer1");
     until("it to say what it waits for", || {
         forgetful.log().contains("waiting for the group that it was in before it was restarted")
     });
-    // It may never be let in: what it is given meanwhile is refused and counted, not taken and
-    // lost.
+    // It may never be admitted: its readings are refused and counted, not accepted and lost.
     let mut stdin = forgetful.child.stdin.take().unwrap();
     (0..10).for_each(|number| writeln!(stdin, "{number}").unwrap());
     until("all to be refused", || bench.report("peer1").unwrap().refused == 10);
@@ -125,7 +124,7 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
         bench.report("peer1").is_some_and(|report| report.status.members.len() == 3)
     });
     drop(others);
-    // The mark has served its purpose: from now on it is a member of a group like any other.
+    // The mark has served its purpose: from now on it is an ordinary member.
     founder.signal(Signal::SIGKILL);
     founder.wait();
     check_retold(&founder.events(), &inputs(&bench, "peer1"));

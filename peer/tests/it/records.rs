@@ -1,4 +1,4 @@
-//! What is kept of readings, as whoever reads the files finds it.
+//! The records of readings, from the point of view of a reader of the files.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -126,7 +126,7 @@ fn no_position_of_two_lives_is_the_same_and_readings_have_times_of_their_own() {
 
 #[test]
 fn without_proc_nothing_is_made_up() {
-    // A mount namespace of its own, where the machine lets us have one.
+    // In a mount namespace of its own, if the machine permits one.
     let can =
         Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/proc"]).output();
     if !can.is_ok_and(|output| output.status.success()) {

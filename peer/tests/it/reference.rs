@@ -1,4 +1,4 @@
-//! What is generated from the command itself: pages of the manual, and what shells need.
+//! Files generated from the command itself: manual pages and shell completions.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What a recording tells is what happened: real groups are recorded, and gone through again.
+//! A recording is true: real groups are recorded, and replayed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ impl Recorded {
     }
 }
 
-/// The facts that a recording tells, each with how many inputs the node had been given by then; a
-/// list for each life.
+/// The facts in a recording, each with the number of the node's inputs by then; a list for each
+/// life.
 fn retold(inputs: &Path) -> Vec<Vec<(u64, Value)>> {
     let mut reader = Reader::open(inputs).unwrap();
     let mut twin: Option<Twin> = None;
@@ -67,8 +67,8 @@ fn retold(inputs: &Path) -> Vec<Vec<(u64, Value)>> {
     lives
 }
 
-/// A recording tells what the events told, life by life. Whoever is killed may have lived to be
-/// given one more input than it lived to speak of.
+/// A recording contains the same facts as the events, life by life. A killed peer may have handled
+/// one more input than its events show.
 #[track_caller]
 pub(crate) fn check_retold(events: &[Event], inputs: &Path) {
     let facts: Vec<Value> =
@@ -192,7 +192,7 @@ fn a_peer_that_comes_back_adds_a_life_and_a_torn_record_is_said() {
         until("it to be ready", || starts() == life);
         one.running.signal(Signal::SIGTERM);
         assert!(one.running.wait().success());
-        // Half a record, as a kill leaves it.
+        // Half a record, as after a kill.
         let mut file = std::fs::OpenOptions::new().append(true).open(&one.inputs).unwrap();
         file.write_all(&[0, 0, 1, 0, 2]).unwrap();
     }

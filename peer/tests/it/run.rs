@@ -1,4 +1,4 @@
-//! The command, as users run it: real processes on loopback.
+//! The command from the users' point of view: real processes on loopback.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -273,8 +273,7 @@ fn a_disk_that_takes_nothing_stops_nobody() {
 fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
     let bench = Bench::new();
     let data = bench.make_folder("data");
-    // Beyond 2026 and not beyond what a clock can have given; in the form that older builds have
-    // left.
+    // Beyond 2026 and within what a clock can have shown; in the form of older builds.
     let future = 2_500_000_000_000_u64;
     std::fs::write(data.join("incarnation"), format!("{future}\n")).unwrap();
     let one = bench.start("peer1", &["--data-dir", data.to_str().unwrap()]);
@@ -288,7 +287,7 @@ fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
 fn a_peer_dies_with_its_parent() {
     let bench = Bench::new();
     let events = bench.path("orphan.jsonl");
-    // A shell in between, which is killed; `$$` is its number.
+    // A shell in between, which is killed; `$$` is its pid.
     let line = format!(
         "{PEER} run --id orphan --address 127.0.0.1 --sensor none --broadcast-port {} --events {} \
          --die-with $$; true",
@@ -322,7 +321,7 @@ fn a_peer_dies_with_its_parent() {
 #[test]
 fn a_second_signal_ends_a_peer_that_waits_for_an_answer() {
     let bench = Bench::new();
-    // Patient enough that nothing but the signal ends the wait.
+    // So patient that only the signal ends the wait.
     let patience = ["--election-timeout", "30s", "--heartbeat-timeout", "60s"];
     let [mut one, mut two] = ["peer1", "peer2"].map(|id| bench.start(id, &patience));
     until("one view", || one.members() == 2 && two.members() == 2);
@@ -426,7 +425,7 @@ fn synthetic_load_begins_with_its_members_is_counted_and_timed() {
 #[test]
 fn who_is_alone_names_the_seed_that_says_nothing() {
     let bench = Bench::new();
-    // Somebody holds the port, and never answers.
+    // Another process holds the port, and never answers.
     let seed = bench.lease.local_addr().unwrap().to_string();
     let mut alone = bench.start("peer1", &["--seeds", &seed]);
     until("it to name the seed", || alone.log().contains(&format!("no word from the seed {seed}")));

@@ -1,5 +1,5 @@
-//! Sensors that are commands and files: what they print becomes readings, and what is wrong with
-//! one concerns that one only.
+//! Sensors that are commands and files: their output becomes readings, and a problem of one affects
+//! no other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -40,7 +40,7 @@ fn payloads(bench: &Bench) -> Vec<String> {
     text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(payload).collect()
 }
 
-/// The payload of a record: as it stands there, or put together from its parts.
+/// The payload of a record: verbatim, or assembled from its parts.
 fn payload(record: &str) -> Option<String> {
     /// Tokens of numbers stay as they are.
     #[derive(serde::Deserialize)]
@@ -89,7 +89,7 @@ fn is_gone(pid: i32) -> bool {
         .map_or(true, |stat| stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
-/// The numbers that a script has written, once there are so many.
+/// The numbers that a script has written, once there are this many.
 #[track_caller]
 fn numbers(path: &Path, count: usize) -> Vec<i32> {
     let mut numbers = Vec::new();
@@ -206,7 +206,7 @@ fn one_that_fails_is_told_counted_and_mended_and_disturbs_no_other() {
         sensor.state == SensorState::Ok && sensor.readings > 5
     });
     let before = sensors(&bench)["fails"].failures;
-    // What is told at doublings is told to be over only if it had been told.
+    // The end of a problem is reported only if the problem was.
     until("a failure that is told", || {
         one.log().matches("Sensor fails: ").count() > before.ilog2() as usize
     });
@@ -270,7 +270,7 @@ fn a_command_inherits_nothing() {
     let bench = Bench::new();
     let configuration =
         "[[sensor]]\nname = 'lists'\nexec = ['ls', '-l', '/proc/self/fd']\nevery = '1h'\n";
-    // The peer itself is given descriptors that it does not know of.
+    // The peer itself gets descriptors that it does not know.
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 7</dev/null 9</dev/null; exec \"$0\" \"$@\"", PEER]);
     let one = start_as(&bench, shell, configuration, &[]);
@@ -281,7 +281,7 @@ fn a_command_inherits_nothing() {
         open = links
             .map(|(left, to)| (left.rsplit(' ').next().unwrap().to_owned(), to.to_owned()))
             .collect();
-        // All lines of the one run, or a descriptor too many could come later.
+        // All lines of one run, or an extra descriptor could come later.
         open.len() >= 4 && sensors(&bench)["lists"].readings == lines.len() as u64
     });
     assert_eq!(open.keys().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{open:?}");
@@ -294,10 +294,11 @@ fn a_command_inherits_nothing() {
     assert!(open["3"].ends_with("/fd"), "the folder that it lists: {open:?}");
     let own = format!("/proc/{}", one.child.id());
     assert!(fs::read_link(format!("{own}/fd/7")).is_ok(), "the peer has it, so the test can fail");
-    // And what the peer itself opens would not be inherited by a child that closes nothing.
+    // And descriptors that the peer itself opens would not be inherited by a child that closes
+    // nothing.
     for entry in fs::read_dir(format!("{own}/fdinfo")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        // What this test was given itself, and gave on.
+        // Descriptors that this test inherited itself, and passed on.
         let to = |process: &str| fs::read_link(format!("{process}/fd/{name}")).ok();
         let is_given = to(&own).is_some_and(|target| {
             target == Path::new("/dev/null") || to("/proc/self") == Some(target)
@@ -413,7 +414,7 @@ fn a_file_is_followed_through_whatever_is_done_to_it() {
     append("1\nnew=1\r\n");
     until("the new line", || has("start", "half") && has("start", "new") && has("end", "new"));
     assert!(!has("end", "half") && !has("end", "old"), "neither what was there nor the rest of it");
-    // Rotated by rename: the old one is read to its end, also what has no line end.
+    // Rotated by rename: the old file is read to its end, including a line without an end.
     let mut old = OpenOptions::new().append(true).open(&path).unwrap();
     fs::rename(&path, bench.path("log.1")).unwrap();
     old.write_all(b"last=1").unwrap();

@@ -1,4 +1,4 @@
-//! A peer as a service: what it tells its manager, how it is configured, and what SIGHUP changes.
+//! A peer as a service: reports to its manager, its configuration, and SIGHUP.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -25,7 +25,7 @@ impl Manager {
         Self { socket, heard: VecDeque::new() }
     }
 
-    /// What was said next that has this line.
+    /// The next message with this line.
     #[track_caller]
     fn hear(&mut self, line: &str) -> String {
         let mut found = None;

@@ -1,4 +1,4 @@
-//! What a command says on standard error, as lines of the log: short ones, and not too many.
+//! The standard error of a command, as lines of the log: bounded in length and number.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Chatter {
         }
     }
 
-    /// The last line of the run that has ended.
+    /// The last line of the previous run.
     pub(super) fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
@@ -79,7 +79,7 @@ impl Chatter {
 
 /// A longer line is not kept.
 const LINE_MAX: usize = 16 << 10;
-/// Not more lines than this are told in so much time.
+/// How many lines are logged per interval.
 const LINES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 

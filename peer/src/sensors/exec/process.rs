@@ -17,31 +17,31 @@ use protocol::time::Time;
 
 use crate::clock;
 
-/// A command that runs, or whose end has not been told yet.
+/// A running command, or one whose end has not been reported yet.
 pub(super) struct Process {
     guard: Child,
     poll: Poll,
     events: Events,
     printed: Pipe<Receiver>,
     said: Pipe<Receiver>,
-    /// What the guard says; its end is the guard's.
+    /// The reports of the guard; the end of this stream is the end of the guard.
     lifeline: Pipe<mio::net::UnixStream>,
     words: Vec<u8>,
-    /// When a guard that was asked to end is killed.
+    /// When to kill a guard that was asked to end.
     kill_at: Option<Time>,
     /// Whether the guard has ended.
     is_over: bool,
-    /// Which pipe was asked first.
+    /// Which pipe was read first last time.
     error_first: bool,
 }
 
-/// What has happened.
+/// The progress of a command.
 pub(super) enum Progress {
-    /// It has printed.
+    /// It has printed this.
     Printed(Vec<u8>),
-    /// It has written to standard error.
+    /// It has written this to standard error.
     Said(Vec<u8>),
-    /// It has ended, and everything that it printed has been handed out.
+    /// It has ended, and all of its output has been returned.
     Ended(End),
     /// The time is over.
     Nothing,
@@ -50,15 +50,15 @@ pub(super) enum Progress {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// By itself.
+    /// By itself, with this status.
     Exited(i32),
     /// By a signal.
     Signal(i32),
-    /// It took too long.
+    /// It exceeded its timeout.
     TimedOut(Duration),
-    /// It never began.
+    /// It did not start.
     NotStarted(String),
-    /// Nobody knows.
+    /// Unknown.
     Lost(String),
 }
 
@@ -96,7 +96,7 @@ impl<T: Read> Pipe<T> {
         Self { source, is_ready: true, is_open: true }
     }
 
-    /// What can be had without waiting, bounded.
+    /// The available bytes, bounded, without waiting.
     fn take(&mut self) -> Option<Vec<u8>> {
         if !(self.is_open && self.is_ready) {
             return None;
@@ -122,7 +122,7 @@ impl<T: Read> Pipe<T> {
 impl Process {
     /// Starts the command.
     pub(super) fn start(command: &[String]) -> io::Result<Self> {
-        // What may fail for want of descriptors comes before there is a process.
+        // Everything that may fail for lack of descriptors comes before the process starts.
         let poll = Poll::new()?;
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -164,7 +164,7 @@ impl Process {
         })
     }
 
-    /// Waits for the next thing to happen, for so long at most.
+    /// Waits for the next event, at most for this time.
     pub(super) fn wait(&mut self, patience: Option<Duration>) -> io::Result<Progress> {
         let until = patience.map(|patience| clock::now() + patience);
         loop {
@@ -178,8 +178,7 @@ impl Process {
                 self.words.truncate(WORDS_MAX);
             }
             if !self.lifeline.is_open && !std::mem::replace(&mut self.is_over, true) {
-                // Everything that was ever printed can be read now, whether or not that has been
-                // noticed.
+                // Everything that was ever printed is readable now, noticed or not.
                 (self.printed.is_ready, self.said.is_ready) = (true, true);
             }
             // In turn, so that a flood on one of them does not hide the other.
@@ -193,7 +192,8 @@ impl Process {
                 }
             }
             if !self.lifeline.is_open {
-                // Whoever still holds the pipes was not found by the guard, and is not waited for.
+                // A process that still holds the pipes was missed by the guard, and is not waited
+                // for.
                 let is_drained = !self.printed.may_have_more() && !self.said.may_have_more();
                 if is_drained {
                     return self.end().map(Progress::Ended);
@@ -222,16 +222,15 @@ impl Process {
         }
     }
 
-    /// Has the guard kill the command, and is told of its end.
+    /// Makes the guard kill the command; the end is reported later.
     pub(super) fn stop(&mut self) {
-        // Fails if the guard has just gone, which is seen anyway.
+        // Fails if the guard has just ended, which is noticed anyway.
         let _gone = self.lifeline.source.shutdown(Shutdown::Write);
         self.kill_at = Some(clock::now() + GUARD_PATIENCE);
     }
 
     fn end(&mut self) -> io::Result<End> {
-        // If the guard was killed it could not tidy up. Its number is that of the group until it is
-        // waited for.
+        // A killed guard could not clean up. Its pid is the number of the group until it is reaped.
         self.kill();
         let status = self.guard.wait()?;
         let words = String::from_utf8_lossy(&self.words);
@@ -256,7 +255,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.guard.try_wait(), Ok(None)) {
-            // Asked by its lifeline, which is closed now; it tidies up and ends within a moment.
+            // Asked through its lifeline, which is closed now; the guard cleans up and ends within
+            // a moment.
             let _gone = self.lifeline.source.shutdown(Shutdown::Both);
             let _reaped = self.guard.wait();
         }
@@ -267,7 +267,7 @@ const PRINTED: Token = Token(0);
 const SAID: Token = Token(1);
 const LIFELINE: Token = Token(2);
 const PIECE_BYTES: usize = 16 << 10;
-/// More than a guard ever says.
+/// More than a guard ever reports.
 const WORDS_MAX: usize = 4 << 10;
-/// How long a guard may take to tidy up.
+/// How long a guard may take to clean up.
 const GUARD_PATIENCE: Duration = Duration::from_secs(3);

@@ -1,16 +1,16 @@
 //! Influx line protocol: `measurement,tag=value field=value,field=value time`.
 //!
-//! A parser of its own, because those that exist turn values into floats and integers: `21.50`
-//! would become `21.5`, and an integer beyond 2^53 another one. It is stricter in one place. A
-//! measurement with a bare `=` is legal there, but `celsius=21.5 percent=48` is a row of pairs to
-//! everybody who prints it.
+//! It has a parser of its own, because existing ones convert values to floats and integers: `21.50`
+//! would become `21.5`, and an integer beyond 2^53 would change. It is stricter in one point: a
+//! measurement with a bare `=` is legal there, but programs that print `celsius=21.5 percent=48`
+//! mean a row of pairs.
 
 use std::borrow::Cow;
 
 use super::number::{self, Kind};
 use super::{Draft, Value};
 
-/// Reads a line, or says why it is another form.
+/// Parses a line, or says why it has another form.
 pub(super) fn parse(text: &str) -> Result<Draft<'_>, &'static str> {
     let text = text.trim_matches(' ');
     let (series, rest) = text
@@ -80,7 +80,7 @@ fn series_of(series: &str) -> Result<Draft<'_>, &'static str> {
     Ok(draft)
 }
 
-/// A value without quotes: a number, an integer that ends in `i` or `u`, or a boolean.
+/// An unquoted value: a number, an integer that ends in `i` or `u`, or a boolean.
 fn put<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, value: &'a str) -> Result<(), &'static str> {
     let is_integer = |text: &str| {
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -101,7 +101,7 @@ fn put<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, value: &'a str) -> Result<
     Ok(())
 }
 
-/// Where the first of these bytes stands that is not escaped.
+/// The offset of the first unescaped one of these bytes.
 fn find(text: &str, wanted: &[u8]) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -132,7 +132,7 @@ fn closing_quote(text: &str) -> Option<usize> {
     None
 }
 
-/// The text without the backslashes in front of these; any other backslash stands for itself.
+/// The text without the backslashes before these characters; any other backslash is literal.
 fn plain<'a>(text: &'a str, escaped: &[u8]) -> Cow<'a, str> {
     if !text.contains('\\') {
         return text.into();

@@ -1,7 +1,7 @@
 //! JSON objects: those that sensors print, and the canonical one that is published.
 //!
-//! `serde_json` checks the grammar; the order of the keys, keys that come twice and the tokens of
-//! numbers are kept, which its own value type would lose.
+//! `serde_json` checks the grammar; the order of keys, duplicate keys and number tokens are kept,
+//! which its own value type would lose.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use super::{Draft, Origin, Value, Why};
 
-/// Reads an object that a sensor printed. Keys of objects within it are joined by `.`; `sensor`,
-/// `time` and `tags` are taken out where they are what these names promise. What is `null` was not
-/// measured, and is no field.
+/// Parses an object printed by a sensor. Keys of nested objects are joined by `.`; `sensor`, `time`
+/// and `tags` are taken out if they have the expected type. A `null` value was not measured, and is
+/// no field.
 pub(super) fn any(text: &str, payload_max: usize) -> Result<Draft<'_>, Why> {
     let Entries(entries) = parse(text)?;
     let mut draft = Draft { names_left: payload_max, ..Draft::default() };
@@ -31,7 +31,7 @@ pub(super) fn any(text: &str, payload_max: usize) -> Result<Draft<'_>, Why> {
     Ok(draft)
 }
 
-/// Reads the canonical object, and no other one.
+/// Parses the canonical object, and no other one.
 pub(super) fn canonical(text: &str) -> Option<Draft<'_>> {
     let Entries(entries) = parse(text).ok()?;
     let mut draft = Draft::default();
@@ -102,7 +102,7 @@ fn put(text: &mut String, string: &str) {
     text.push_str(&serde_json::to_string(string).expect("every text is a JSON string"));
 }
 
-/// An object with `fields` and nothing besides what the canonical one has.
+/// An object with `fields` and only keys of the canonical object.
 fn is_canonical(entries: &[(Cow<'_, str>, &RawValue)]) -> bool {
     let is = |name: &str, raw: &RawValue| match name {
         "fields" | "tags" => raw.get().starts_with('{'),
@@ -113,7 +113,7 @@ fn is_canonical(entries: &[(Cow<'_, str>, &RawValue)]) -> bool {
         && entries.iter().all(|(name, raw)| is(name, raw))
 }
 
-/// A part of the outermost object: what describes the reading, or a field.
+/// A member of the outermost object: a description of the reading, or a field.
 fn take<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, raw: &'a RawValue) -> Result<(), Why> {
     let twice = |name: &str| Err(Why::Twice(name.to_owned()));
     match &*name {
@@ -145,7 +145,7 @@ fn take<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, raw: &'a RawValue) -> Res
     flatten(draft, Some(name), raw, 0)
 }
 
-/// A text or a number that says something, as it stands.
+/// A non-empty string or a number, verbatim.
 fn word(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Why> {
     match raw.get().as_bytes() {
         [b'"', ..] => Ok(Some(text(raw)?).filter(|word| !word.is_empty())),
@@ -181,14 +181,14 @@ fn flatten<'a>(
             return Err(Why::NoName);
         }
         let name = name.as_ref().map_or_else(|| key.clone(), |name| format!("{name}.{key}").into());
-        // A long key with many children would otherwise be copied without end.
+        // Otherwise a long key with many children would be copied again and again.
         draft.names_left = draft.names_left.checked_sub(name.len()).ok_or(Why::Unfolds)?;
         flatten(draft, Some(name), raw, depth + 1)?;
     }
     Ok(())
 }
 
-/// A value that is no object and no list. What is `null` is no field.
+/// A value that is neither an object nor a list. `null` is no field.
 fn scalar<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, raw: &'a RawValue) -> Option<()> {
     match raw.get() {
         "null" => {}
@@ -221,7 +221,7 @@ fn parse(text: &str) -> Result<Entries<'_>, Why> {
     serde_json::from_str(text).map_err(|error| Why::Json(error.to_string()))
 }
 
-/// The keys of an object and their values as they stand, in order.
+/// The keys of an object and their verbatim values, in order.
 struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
@@ -246,7 +246,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// A text, borrowed where nothing in it is escaped.
+/// A string, borrowed if it has no escapes.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -271,6 +271,5 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// How deep objects may lie within each other. Each level is read once more, so this bounds the
-/// work, too.
+/// The greatest nesting depth. Each level is parsed once more, so this bounds the work, too.
 pub(super) const DEPTH_MAX: usize = 16;

@@ -1,19 +1,18 @@
-//! What counts as a number: what JSON calls one, as long as a 64-bit float holds it without
-//! rounding.
+//! The definition of a number: a JSON number that a 64-bit float holds without rounding.
 
-/// What a text that stands without quotes is.
+/// The kind of an unquoted text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A number of JSON with at most 15 significant digits.
     Number,
-    /// It is meant as a number, and is none that every reader would read alike: `NaN`, `21,5`,
-    /// `+3`, too many digits.
+    /// It is meant as a number, but readers would parse it differently: `NaN`, `21,5`, `+3`, too
+    /// many digits.
     Nearly,
     /// Anything else.
     Other,
 }
 
-/// What this text is.
+/// The kind of this text.
 pub(super) fn kind(text: &str) -> Kind {
     if is_json(text) {
         return if is_exact(text) { Kind::Number } else { Kind::Nearly };
@@ -41,7 +40,7 @@ fn is_json(text: &str) -> bool {
         && exponent.is_none_or(is_digits)
 }
 
-/// Whether a 64-bit float holds the number: 15 digits always fit, and the exponent is within reach.
+/// Whether a 64-bit float holds the number: 15 digits always fit, and the exponent is in range.
 fn is_exact(json: &str) -> bool {
     let digits =
         || parts(json).0.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
@@ -49,8 +48,8 @@ fn is_exact(json: &str) -> bool {
         && json.parse::<f64>().is_ok_and(|number| number.is_normal() || digits().next().is_none())
 }
 
-/// Digits with at most two separators, such as `21,5` and `1.234,5`; more of them are an address or
-/// a version.
+/// Digits with at most two separators, such as `21,5` and `1.234,5`; a text with more of them is an
+/// address or a version.
 fn is_nearly(unsigned: &str) -> bool {
     let (mantissa, exponent) = parts(unsigned);
     let separators = mantissa.bytes().filter(|byte| matches!(byte, b'.' | b',')).count();
@@ -71,7 +70,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Every decimal number with so many digits survives the way through a 64-bit float.
+/// Every decimal number with this many digits survives a conversion to a 64-bit float and back.
 const DIGITS_MAX: usize = 15;
 
 #[cfg(test)]

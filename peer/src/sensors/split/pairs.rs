@@ -1,10 +1,10 @@
-//! `key=value` pairs separated by blanks: what shell scripts and microcontrollers print.
+//! `key=value` pairs separated by blanks, as shell scripts and microcontrollers print them.
 
 use std::borrow::Cow;
 
 use super::{Draft, Value};
 
-/// Reads a line, or says why it is no row of pairs. `sensor` and `time` are taken out, since a row
+/// Parses a line, or says why it is no row of pairs. `sensor` and `time` are taken out, since a row
 /// has no other place for them; a key without a value was not measured, and is no field.
 pub(super) fn parse(text: &str) -> Result<Draft<'_>, &'static str> {
     let mut draft = Draft::default();
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Draft<'_>, &'static str> {
     Ok(draft)
 }
 
-/// What stands behind a `=`.
+/// The text after a `=`.
 enum Word<'a> {
     Bare(&'a str),
     Quoted(Cow<'a, str>),
@@ -79,7 +79,7 @@ fn bare(value: &str) -> Result<Word<'_>, &'static str> {
     Ok(Word::Bare(value))
 }
 
-/// The text up to the closing quote, and what follows it.
+/// The text up to the closing quote, and the rest.
 fn unquote(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
     let simple = quoted.find(['"', '\\'])?;
     if quoted.as_bytes()[simple] == b'"' {

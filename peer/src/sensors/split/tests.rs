@@ -1,4 +1,4 @@
-//! What lines of sensors become, and that no bytes whatever make a reader of them panic.
+//! The results of sensors' lines; and no bytes make a parser panic.
 
 use bytes::Bytes;
 use protocol::draw::draw_below;
@@ -11,7 +11,7 @@ fn split(line: impl AsRef<[u8]>) -> Split {
     at_origin(&Bytes::copy_from_slice(line.as_ref()), &ORIGIN)
 }
 
-/// The line becomes this payload, which reads back, and is published unchanged by whoever prints
+/// The line becomes this payload, which parses back, and is published unchanged if a sensor prints
 /// it.
 #[track_caller]
 fn check(line: &str, expected: &str) {
@@ -300,8 +300,8 @@ fn readers_take_the_canonical_object_and_nothing_near_it() {
     }
 }
 
-/// Lines of every form, changed at random: nothing panics, what is typed reads back, nothing is
-/// longer than it may be, and the sensor that is found first is the one that all of it names.
+/// Randomly changed lines of every form: nothing panics, typed payloads parse back, no payload is
+/// too long, and the sensor found quickly is the one that the full parser finds.
 #[test]
 fn no_bytes_at_all_break_anything() {
     let seeds: [&[u8]; 6] = [
