@@ -412,8 +412,8 @@ pub(crate) struct Witness {
     pub(crate) asked: bool,
     /// The questions of candidates that wait for the verdict.
     pub(crate) electors: BTreeMap<PeerId, Election>,
-    /// The highest claim that waits for the verdict.
-    pub(crate) claim: Option<SyncRequest>,
+    /// The claims that wait for the verdict, the last one of each claimant.
+    pub(crate) claims: BTreeMap<PeerId, SyncRequest>,
 }
 
 /// The wish to leave.

@@ -50,12 +50,16 @@ impl Node {
                 candidate.asked.len()
                     + candidate.callers.len()
                     + candidate.refused.len()
+                    + candidate.told_ok.len()
                     + answers
                     + sets.into_iter().map(std::collections::BTreeSet::len).sum::<usize>()
             }
             Role::Leader(leader) => leader.rows(),
         };
-        let witness = self.witness.as_ref().map_or(0, |witness| witness.electors.len());
+        let witness = self
+            .witness
+            .as_ref()
+            .map_or(0, |witness| witness.electors.len() + witness.claims.len());
         Holding {
             bytes: self.log.weight() + built + self.outbox.bytes(),
             bytes_most: self.kept_most() + own,

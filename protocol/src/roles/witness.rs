@@ -11,7 +11,7 @@ use crate::roles::follower::millis;
 use crate::roles::voting::hearsay;
 use crate::roles::{Role, Witness};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Election, Message, Reason};
+use crate::wire::message::{Coordinator, Election, Message, Reason, SyncRequest};
 
 impl Node {
     /// "Do you lead?"
@@ -39,7 +39,7 @@ impl Node {
                 until,
                 asked: false,
                 electors: BTreeMap::new(),
-                claim: None,
+                claims: BTreeMap::new(),
             });
         }
         if let Some(witness) = &mut self.witness {
@@ -68,7 +68,7 @@ impl Node {
             let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, ask);
             self.send(now, &candidate.member, Message::Coordinator(veto), out);
         }
-        if let Some(request) = witness.claim {
+        for request in witness.claims.into_values() {
             let veto =
                 hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
             self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
@@ -96,7 +96,10 @@ impl Node {
             let candidate = election.candidate.member.clone();
             self.on_election(now, &candidate, election, out);
         }
-        if let Some(request) = witness.claim {
+        // The highest has the promise, and the others hear so.
+        let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
+        claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
+        for request in claims {
             let claimant = request.claimant.member.clone();
             self.on_sync_request(now, &claimant, request, out);
         }

@@ -174,8 +174,9 @@ impl Node {
         if follower.leader.member != *from {
             self.witness(now, |witness| {
                 // Said again, it may show a newer view.
-                if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
-                    witness.claim = Some(request);
+                let before = witness.claims.get(&from.id);
+                if before.is_none_or(|before| before.epoch <= request.epoch) {
+                    witness.claims.insert(from.id.clone(), request);
                 }
             });
             self.ask_as_witness(now, out);
