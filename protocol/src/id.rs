@@ -140,7 +140,7 @@ impl Incarnation {
     }
 
     /// A later one, for the process with this birth. Two processes that start from the same number,
-    /// because their folder was lost in between, take the same later one once in [`LATER_SPREAD`]
+    /// because their folder was lost in between, take the same later one once in `LATER_SPREAD`
     /// times only.
     #[must_use]
     pub fn later(self, birth: u64) -> Self {
