@@ -1,5 +1,5 @@
-//! Answers: what a command was asked for, on standard output. If it cannot be written, the command
-//! has not done what it was asked for, and its exit code says so.
+//! The answer of a command, on standard output. If it cannot be written, the command has failed,
+//! and its exit code says so.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
@@ -15,7 +15,7 @@ pub const UNSAID: u8 = 74;
 pub struct Unsaid(pub io::Error);
 
 impl Unsaid {
-    /// Whether the reader has gone away, as `head` does: then there is nobody to tell it to.
+    /// Whether the reader has closed the pipe, as `head` does: then an error has no reader.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.kind() == ErrorKind::BrokenPipe
@@ -46,8 +46,8 @@ pub fn answer(text: &str) -> Result<(), Unsaid> {
     Ok(output.flush()?)
 }
 
-/// Writes a line to standard error, and waits for it no longer than the patience: nobody may be
-/// there to read it. For a process that is about to end.
+/// Writes a line to standard error, and waits at most for this time, because the reader may be
+/// gone. For a process that is about to end.
 pub fn last_words(line: &str, patience: Duration) {
     let text = format!("{line}\n");
     let (done, finished) = mpsc::sync_channel(1);

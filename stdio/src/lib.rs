@@ -1,13 +1,12 @@
-//! What a program of this system says and hears through its process.
+//! The standard streams and the signals of a program of this system.
 //!
-//! - [`outlet`]: an output that never holds up the thread that writes to it. A thread of its own
-//!   does the writing, behind a bounded queue; what the queue has no room for is counted, and the
-//!   output itself says so.
-//! - [`answer()`]: what a command was asked for goes to standard output, and an error of writing it
-//!   is an error.
-//! - [`signals`]: which signals were ignored at the start, and what counts as one request to stop.
+//! - [`outlet`]: an output that never blocks the thread that writes to it. A thread of its own does
+//!   the writing, behind a bounded queue; lines without room are counted, and the output itself
+//!   reports them.
+//! - [`answer()`]: the answer of a command goes to standard output, and a failed write is an error.
+//! - [`signals`]: the signals that were ignored at the start, and requests to stop.
 //!
-//! Knows nothing of peers, scenarios or promises.
+//! Independent of peers, scenarios and promises.
 
 pub mod answer;
 pub mod outlet;

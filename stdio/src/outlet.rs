@@ -1,13 +1,13 @@
-//! An output that never holds up the thread that writes to it.
+//! An output that never blocks the thread that writes to it.
 //!
-//! A pipe that nobody reads, a terminal that was stopped with Ctrl-S, a network disk that hangs: a
-//! `write` to any of them takes as long as it takes. So the lines go into a bounded queue, and a
-//! thread of the outlet writes them. What the queue has no room for is dropped and counted. Once
-//! the output takes lines again, it says how many it lacks, at the place where they are missing.
+//! An unread pipe, a terminal stopped with Ctrl-S, or a hanging network disk may block a `write`
+//! for any time. So the lines go into a bounded queue, and a thread of the outlet writes them.
+//! Lines without room are dropped and counted. Once the output accepts lines again, it reports how
+//! many are missing, at the place where they are missing.
 //!
-//! Lines are written in order, as many whole ones at a time as a pipe takes in one piece, so that
-//! several processes can share a pipe or a file. Nothing waits for more lines: whatever is there is
-//! written.
+//! Lines are written in order, as many whole ones at a time as a pipe accepts in one piece, so that
+//! several processes can share a pipe or a file. The thread never waits for more lines before it
+//! writes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,19 +15,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What an outlet writes to. All of it is called on the outlet's own thread, and may block.
+/// The target of an outlet. All of it is called on the outlet's own thread, and may block.
 pub trait Drain: Send + 'static {
-    /// Writes some of these bytes, and says how many.
+    /// Writes some of these bytes, and returns how many.
     ///
     /// # Errors
-    /// Those of the operating system. The lines that were not written are dropped and counted.
+    /// Those of the operating system. Unwritten lines are dropped and counted.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Opens the file anew by its path.
+    /// Reopens the file by its path.
     fn reopen(&mut self) {}
 
-    /// Whether the output ends in the middle of a line of somebody else's; asked at the start and
-    /// after reopening.
+    /// Whether the output ends inside a line of another writer; called at the start and after
+    /// reopening.
     fn is_torn(&mut self) -> bool {
         false
     }
@@ -45,25 +45,25 @@ impl Drain for File {
     }
 }
 
-/// How much may wait, and what becomes of the rest.
+/// The limits of the queue, and the handling of dropped lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// The most bytes that wait.
+    /// The greatest number of waiting bytes.
     pub bytes_max: usize,
-    /// The most lines that wait.
+    /// The greatest number of waiting lines.
     pub lines_max: usize,
-    /// What happens to lines that are dropped.
+    /// The handling of dropped lines.
     pub loss: Loss,
 }
 
-/// What an outlet does about lines that were dropped.
+/// The handling of dropped lines.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
     /// It writes this line in their place.
     Tell(fn(u64) -> Vec<u8>),
-    /// The writer asks with [`Outlet::take_lost`], and tells it by itself.
+    /// The writer asks with [`Outlet::take_lost`], and reports them itself.
     Ask,
-    /// It writes nothing any more: what follows a hole is worth nothing.
+    /// The outlet stops writing: data after a hole is worthless.
     End,
 }
 
@@ -75,7 +75,7 @@ pub struct Outlet {
     _last: Arc<Closer>,
 }
 
-/// How an outlet is doing.
+/// The state of an outlet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Lines that wait.
@@ -84,31 +84,31 @@ pub struct Health {
     pub waiting_bytes: usize,
     /// Lines that were dropped so far.
     pub dropped: u64,
-    /// For how long the output has taken nothing while something waited.
+    /// For how long the output has accepted nothing while lines waited.
     pub stuck: Option<Duration>,
     /// Why writing fails at present.
     pub failing: Option<String>,
-    /// Whether nothing is written any more, because something was dropped.
+    /// Whether it has stopped writing, because lines were dropped.
     pub ended: bool,
 }
 
-/// What came of waiting for an output.
+/// The result of waiting for an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// Everything has been written, or dropped.
     All,
-    /// The patience was used up just now.
+    /// The time was used up just now.
     TooSlow,
-    /// It was too slow before, and has not caught up; nobody waited.
+    /// It was too slow before, and has not caught up; there was no wait.
     Behind,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to do for the thread.
+    /// There is work for the thread.
     work: Condvar,
-    /// The thread has done something.
+    /// The thread has made progress.
     progress: Condvar,
     manner: Manner,
 }
@@ -116,24 +116,24 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     pending: Batch,
-    /// Lines taken in so far.
+    /// The number of lines accepted so far.
     taken: u64,
-    /// Lines dropped behind those that are pending.
+    /// Lines dropped after those that are pending.
     lost_behind: u64,
-    /// What is left of the batch that is being written.
+    /// The rest of the batch that is being written.
     held_lines: usize,
     held_bytes: usize,
-    /// When the output took something last, or had nothing to take.
+    /// When the output last accepted data, or had none to accept.
     moved: Option<Instant>,
     dropped: u64,
-    /// Dropped, and told by nobody yet.
+    /// Dropped lines that are not reported yet.
     untold: u64,
     failing: Option<String>,
-    /// Whether somebody has waited in vain since everything was written last.
+    /// Whether a wait has failed since everything was written last.
     behind: bool,
     reopen: bool,
     closed: bool,
-    /// The thread has ended, or will write nothing any more.
+    /// The thread has ended, or writes nothing any more.
     ended: bool,
     gone: bool,
 }
@@ -144,7 +144,7 @@ struct Batch {
     bytes: Vec<u8>,
     /// Where each line ends.
     ends: Vec<usize>,
-    /// How many lines are missing in front of it.
+    /// How many lines are missing before it.
     lost_before: u64,
 }
 
@@ -166,7 +166,7 @@ impl Outlet {
         Ok(Self { shared, _last: last })
     }
 
-    /// Queues a line, with its end. False if it was dropped.
+    /// Queues a line, including its end. False if it was dropped.
     pub fn put(&self, line: &[u8]) -> bool {
         let mut state = self.shared.lock();
         if state.ended || state.lost_behind > 0 || !state.has_room(line.len(), &self.shared.manner)
@@ -185,14 +185,14 @@ impl Outlet {
         true
     }
 
-    /// How many lines have been taken in so far: what [`Self::reach`] waits for.
+    /// The number of lines accepted so far: the position that [`Self::reach`] waits for.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.shared.lock().taken
     }
 
-    /// Waits until the lines up to a position have been written or dropped, whatever was queued
-    /// behind them; false if that takes too long.
+    /// Waits until the lines up to a position have been written or dropped, regardless of later
+    /// ones; false if that takes too long.
     pub fn reach(&self, position: u64, patience: Duration) -> bool {
         let state = self.shared.lock();
         let waits = |state: &mut State| state.done() < position && !state.gone;
@@ -209,8 +209,8 @@ impl Outlet {
         waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
-    /// The same for a writer that waits again and again: an output that was too slow once is not
-    /// waited for until it has caught up.
+    /// The same for a writer that waits repeatedly: after an output was too slow once, there is no
+    /// wait until it has caught up.
     pub fn catch_up(&self, patience: Duration) -> Taken {
         {
             let state = self.shared.lock();
@@ -228,8 +228,8 @@ impl Outlet {
         if state.behind { Taken::TooSlow } else { Taken::All }
     }
 
-    /// How many lines were dropped and not told yet, once the output takes lines again; they count
-    /// as told from here on.
+    /// How many lines were dropped and not reported yet, once the output accepts lines again; they
+    /// count as reported from here on.
     pub fn take_lost(&self) -> Option<u64> {
         let mut state = self.shared.lock();
         let takes = state.failing.is_none()
@@ -239,18 +239,18 @@ impl Outlet {
         (takes && state.untold > 0).then(|| std::mem::take(&mut state.untold))
     }
 
-    /// Writes nothing that is put from here on.
+    /// Stops writing: later lines are ignored.
     pub fn end(&self) {
         self.shared.lock().ended = true;
     }
 
-    /// Has the file opened anew by its path, before the next line is written.
+    /// Reopens the file by its path, before the next line is written.
     pub fn reopen(&self) {
         self.shared.lock().reopen = true;
         self.shared.work.notify_one();
     }
 
-    /// How it is doing.
+    /// The present state.
     #[must_use]
     pub fn health(&self) -> Health {
         let state = self.shared.lock();
@@ -267,7 +267,7 @@ impl Outlet {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds it can leave it half changed.
+        // No holder of the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -289,7 +289,7 @@ impl State {
         self.held_lines > 0 || !self.pending.ends.is_empty()
     }
 
-    /// How many of the lines taken in have been written or dropped.
+    /// How many of the accepted lines have been written or dropped.
     fn done(&self) -> u64 {
         self.taken - (self.held_lines + self.pending.ends.len()) as u64
     }
@@ -303,7 +303,7 @@ impl State {
     }
 }
 
-/// Ends the thread when nobody can write any more, after a moment for what waits.
+/// Ends the thread when no writer is left, after a moment for the queue.
 #[derive(Debug)]
 struct Closer(Arc<Shared>);
 
@@ -323,11 +323,11 @@ struct Writer<D> {
     drain: D,
     /// Whether the output ends in the middle of a line.
     torn: bool,
-    /// Lines lost by failed writes, and not told yet.
+    /// Lines lost by failed writes, and not reported yet.
     carried: u64,
 }
 
-/// What the thread has to do next.
+/// The next task of the thread.
 enum Work {
     Reopen,
     Write(Batch),
@@ -336,7 +336,7 @@ enum Work {
 
 impl<D: Drain> Writer<D> {
     fn work(self) {
-        // Told last, when the drain has closed its file.
+        // Reported last, when the drain has closed its file.
         let _gone = Gone(Arc::clone(&self.shared));
         let mut writer = self;
         writer.torn = writer.drain.is_torn();
@@ -437,7 +437,7 @@ impl<D: Drain> Writer<D> {
     /// Writes lines that go together, as a rule in one call.
     fn write_piece(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), Cut> {
         if self.torn {
-            // A line of our own must not grow out of half a line of somebody else's.
+            // A line of ours must not continue an incomplete line of another writer.
             self.write_all(b"\n").map_err(|(_, error)| Cut { whole: 0, error })?;
             self.torn = false;
         }
@@ -448,7 +448,7 @@ impl<D: Drain> Writer<D> {
         })
     }
 
-    /// How far it got, where it did not get to the end.
+    /// The position reached, if a write failed before the end.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < bytes.len() {
@@ -456,7 +456,7 @@ impl<D: Drain> Writer<D> {
                 Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody who shares the output has made it so; it is asked again before long.
+                // Another process that shares the output has changed it; it is tried again soon.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     thread::sleep(NONBLOCKING_PAUSE)
                 }
@@ -485,7 +485,7 @@ struct Cut {
     error: io::Error,
 }
 
-/// However the thread ends, nobody waits for it any more.
+/// However the thread ends, no writer waits for it any more.
 struct Gone(Arc<Shared>);
 
 impl Drop for Gone {
@@ -496,10 +496,10 @@ impl Drop for Gone {
     }
 }
 
-/// What a pipe takes in one piece (PIPE_BUF).
+/// The size that a pipe accepts in one piece (PIPE_BUF).
 const PIECE: usize = 4_096;
 const NONBLOCKING_PAUSE: Duration = Duration::from_millis(20);
-/// How long the last writer waits for what is queued.
+/// How long the last writer waits for the queue.
 const CLOSING_PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

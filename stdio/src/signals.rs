@@ -1,10 +1,9 @@
-//! Signals: which ones were ignored when the process started, and which ones are one request to
+//! Signals: which ones were ignored when the process started, and which ones form one request to
 //! stop.
 //!
-//! `nohup` and a shell that starts a program in the background hand on "ignore this signal".
-//! Whoever installs a handler for such a signal takes that back, so no handler is installed for it.
-//! A terminal and a process manager may both send a signal at the same moment; that is one request,
-//! not two.
+//! `nohup` and a shell that starts a program in the background pass on "ignore this signal". A
+//! handler for such a signal would undo that, so none is installed. A terminal and a process
+//! manager may both send a signal at the same moment; that is one request, not two.
 
 use std::fs;
 use std::time::Duration;
@@ -12,13 +11,13 @@ use std::time::Duration;
 /// The signals that this process may install a handler for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heeded {
-    /// Those that were not ignored at the start.
+    /// The signals that were not ignored at the start.
     pub signals: Vec<i32>,
-    /// Whether it is known which ones were ignored; where it is not, all are heeded.
+    /// Whether the ignored signals are known; if not, all are handled.
     pub known: bool,
 }
 
-/// Of these signals, those that are not ignored at present. To be asked before any handler is
+/// Those of these signals that are not ignored at present. To be called before any handler is
 /// installed.
 #[must_use]
 pub fn heeded(signals: &[i32]) -> Heeded {
@@ -41,8 +40,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// A signal was seen at this moment of any clock that does not go back. How many requests there
-    /// have been.
+    /// A signal arrived at this time of any monotonic clock. Returns the number of requests so far.
     pub fn note(&mut self, at: Duration) -> usize {
         if self.last.is_none_or(|last| at.saturating_sub(last) >= MOMENT) {
             self.last = Some(at);
@@ -51,7 +49,7 @@ impl Requests {
         self.count
     }
 
-    /// How many there have been.
+    /// The number of requests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
