@@ -403,9 +403,7 @@ fn judge(folder: &Path) -> Result<(), String> {
         report.judgement().findings.iter().filter(|finding| finding.outcome() == outcome).count()
     };
     if count(Outcome::Broken) > 0 {
-        return Err(format!(
-            "the group broke a promise, so the numbers are worth nothing\n{report}"
-        ));
+        return Err(format!("the group broke a promise, so its numbers are worthless\n{report}"));
     }
     println!(
         "{} promises held, none broken (chaos judge {FOLDER} tells them)",

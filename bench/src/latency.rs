@@ -46,7 +46,7 @@ impl Places {
     /// From all results, the leader's first.
     fn of(all: &[Waits]) -> io::Result<Self> {
         let (leader, others) =
-            all.split_first().ok_or_else(|| io::Error::other("nobody has measured"))?;
+            all.split_first().ok_or_else(|| io::Error::other("no peer has measured a reading"))?;
         let slowest = others.iter().max_by_key(|waits| waits.p50_us).unwrap_or(leader);
         Ok(Self { leader: *leader, slowest: *slowest })
     }

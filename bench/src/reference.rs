@@ -135,9 +135,7 @@ impl Process {
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         match self.output.read_line(&mut line)? {
-            0 => Err(io::Error::other(
-                "a process of the reference ended without a word; its own words are above",
-            )),
+            0 => Err(io::Error::other("a process of the reference failed; its error is above")),
             _ => Ok(line),
         }
     }

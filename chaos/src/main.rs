@@ -297,7 +297,10 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
         if arguments.json { report.json() } else { printable(&report.to_string()).into_owned() };
     answer(&format!("{text}\n"))?;
     if unreadable > 0 && unreadable == lines {
-        return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));
+        return Err(Failure::new(
+            exit::BAD_INPUT,
+            "these files hold no events: was the right folder given?",
+        ));
     }
     Ok(match report.judgement().outcome() {
         Outcome::Held => exit::PASS,

@@ -92,7 +92,10 @@ struct Screen {
 
 impl Screen {
     fn draw(&self, text: &str) -> io::Result<()> {
-        self.drawn.lock().map_err(|_| io::Error::other("a drawing was broken off"))?.push_str(text);
+        self.drawn
+            .lock()
+            .map_err(|_| io::Error::other("a thread panicked while it drew the live line"))?
+            .push_str(text);
         Ok(())
     }
 
@@ -140,8 +143,10 @@ impl TermLike for Screen {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let mut drawn =
-            self.drawn.lock().map_err(|_| io::Error::other("a drawing was broken off"))?;
+        let mut drawn = self
+            .drawn
+            .lock()
+            .map_err(|_| io::Error::other("a thread panicked while it drew the live line"))?;
         if !drawn.is_empty() {
             let _dropped_and_counted = self.remarks.put(drawn.as_bytes());
             drawn.clear();

@@ -222,7 +222,7 @@ pub enum Verb {
     Interface(InterfaceStep),
     /// A firewall in front of a host.
     Firewall {
-        /// In front of whom.
+        /// The hosts.
         target: Target,
         /// What it does.
         wall: Wall,
@@ -371,7 +371,7 @@ pub enum Condition {
     Event {
         /// Which.
         pattern: EventPattern,
-        /// By whom.
+        /// The processes that must show it.
         on: Option<Placed<Selector>>,
         /// How often, at each process.
         count: u64,
@@ -382,7 +382,7 @@ pub enum Condition {
     Log {
         /// Which.
         pattern: LogPattern,
-        /// By whom.
+        /// The processes that must write it.
         on: Option<Placed<Selector>>,
         /// The name bound to the processes that wrote it.
         bind: Option<String>,

@@ -72,7 +72,7 @@ pub enum Wrong {
     },
     /// A firewall stands in front of hosts.
     Wall {
-        /// In front of whom.
+        /// The hosts.
         who: Vec<String>,
         /// What it does.
         wall: Wall,

@@ -78,7 +78,7 @@ pub enum SelectorError {
         near: Option<String>,
     },
     /// No process matches now; waiting may help.
-    #[error("nobody fits `{selector}`: {why}")]
+    #[error("no process matches `{selector}`: {why}")]
     Nobody {
         /// The selector.
         selector: String,
@@ -86,7 +86,7 @@ pub enum SelectorError {
         why: String,
     },
     /// The leader is unknown; waiting may help.
-    #[error("who is `{selector}`? There is no majority for any leader: {beliefs}")]
+    #[error("`{selector}` is undecided: no leader has a majority: {beliefs}")]
     Ambiguous {
         /// The selector.
         selector: String,
@@ -94,7 +94,7 @@ pub enum SelectorError {
         beliefs: String,
     },
     /// No step has bound that name.
-    #[error("`${name}` is bound by no earlier step{}", if known.is_empty() { String::new() } else { format!("; bound are: {}", known.join(", ")) })]
+    #[error("no earlier step binds `${name}`{}", if known.is_empty() { String::new() } else { format!("; bound names are: {}", known.join(", ")) })]
     Unbound {
         /// The name.
         name: String,
@@ -468,7 +468,7 @@ mod tests {
         let mut standing = group(["peer4"; 5]);
         standing.set_alive("peer4", false);
         let error = Selector::Leader.resolve(&standing, &Bindings::new(), DRAW).unwrap_err();
-        assert_eq!(error.to_string(), "nobody fits `leader`: peer4 led last and is dead");
+        assert_eq!(error.to_string(), "no process matches `leader`: peer4 led last and is dead");
     }
 
     #[test]
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(resolve("$old").unwrap(), ["peer4"]);
         assert_eq!(
             resolve("$new").unwrap_err().to_string(),
-            "`$new` is bound by no earlier step; bound are: old"
+            "no earlier step binds `$new`; bound names are: old"
         );
     }
 

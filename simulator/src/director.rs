@@ -34,7 +34,7 @@ pub enum BadPlan {
     #[error("the plan has {0} peers; it needs 1 to {PEERS_MAX}")]
     Peers(usize),
     /// It refers to a peer that does not exist.
-    #[error("the plan speaks of peer number {0}, and its peers are counted from 0 to {1}")]
+    #[error("the plan refers to peer number {0}; its peers are numbered from 0 to {1}")]
     Nobody(usize, usize),
     /// Its core has no peers.
     #[error("the plan leaves no peer in the core when the chaos ends; take one out of `outside`")]

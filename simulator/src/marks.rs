@@ -106,7 +106,7 @@ pub enum Class {
     Reset,
     /// Connections break, and one end is not told.
     HalfOpen,
-    /// Connections are forgotten on the way, and nobody is told.
+    /// A middlebox forgets connections, and neither end is told.
     Forget,
     /// Data arrives late, all at once.
     Stall,

@@ -78,7 +78,7 @@ fn look(file: &Path, text: &str, private: &[String]) -> Vec<String> {
     }
     if rust {
         if file.components().any(|part| part.as_os_str() == "src") && !text.starts_with("//!") {
-            findings.push(":1: the module does not open by saying what it is (`//!`)".to_owned());
+            findings.push(":1: the module has no description: begin it with `//! …`".to_owned());
         }
         let lines = code_lines(text);
         if lines > CODE_LINES_MAX {
@@ -152,7 +152,7 @@ mod tests {
         check_look(
             "a/src/a.rs",
             "fn f() {}\n",
-            &[":1: the module does not open by saying what it is (`//!`)"],
+            &[":1: the module has no description: begin it with `//! …`"],
         );
         let long = "w ".repeat(WIDTH / 2) + "w";
         check_look("a.md", &long, &[":1: longer than 100 columns"]);

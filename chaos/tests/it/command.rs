@@ -179,7 +179,7 @@ fn only_lines_written_after_the_act_count() {
     let log = run.folder.path().join("p3_log.txt");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Written again and again, because nobody tells when the watch has begun.
+            // Written again and again, because the start of the watch is not reported.
             for _ in 0..200 {
                 let mut file = fs::OpenOptions::new().append(true).open(&log).expect("it is there");
                 file.write_all(b"Peer p3 became the Group Leader via election.\n")

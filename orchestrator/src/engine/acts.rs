@@ -151,7 +151,7 @@ impl Engine<'_> {
             }
             IfNone::Wait => {
                 let mut who = Vec::new();
-                let words = format!("somebody who is `{}`", target.who.value);
+                let words = format!("a process that matches `{}`", target.who.value);
                 self.wait(step, limit, &words, |engine| pick(engine).map(|found| who = found))?;
                 who
             }

@@ -100,9 +100,9 @@ impl fmt::Display for Form {
 /// A bad line.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// From whom.
+    /// The senders.
     pub from: Placed<Selector>,
-    /// To whom.
+    /// The receivers.
     pub to: Placed<Selector>,
     /// Whether the reverse direction is as bad.
     pub both: bool,

@@ -218,7 +218,7 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
     for page in pages {
         assert!(links.contains(page) && ask(page).contains("seen from"), "{page}: {links}");
     }
-    // Somebody else has stopped one of them: it leaves all the same.
+    // Another process has stopped one of them: it leaves nevertheless.
     let stopped = marked(&format!("{name}-"))[0];
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(stopped).unwrap()),

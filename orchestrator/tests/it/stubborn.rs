@@ -14,7 +14,7 @@ use orchestrator::strays::{RUN_ID, reap};
 
 use crate::living::{Victim, await_that, marked};
 
-/// Waits for a leader that nobody will be. The wait begins on line 6.
+/// Waits for a leader that never appears. The wait begins on line 6.
 const STORY: &str = "[scenario]
 name    = 'NAME'
 timeout = '60s'

@@ -242,5 +242,5 @@ fn is_root(what: &str) -> bool {
     is_root
 }
 
-/// `nobody`, and its group.
+/// The uid of `nobody`, and its gid.
 const NOBODY: u32 = 65_534;

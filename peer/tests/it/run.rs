@@ -312,7 +312,7 @@ fn a_peer_dies_with_its_parent() {
     shell.kill().unwrap();
     shell.wait().unwrap();
     let stat = format!("/proc/{}/stat", pid.unwrap());
-    // Gone, or a zombie that nobody has reaped yet.
+    // Gone, or a zombie.
     until("it to die", || {
         std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });

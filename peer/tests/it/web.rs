@@ -1,5 +1,5 @@
-//! HTTP as programs and strangers speak it: each request has one clear answer, and the group does
-//! not notice.
+//! HTTP from programs and strangers: each request has one clear answer, and the group is
+//! unaffected.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -114,8 +114,8 @@ fn health_is_denied_while_the_loop_stands_still_and_given_again_when_it_turns() 
     let mut group = [alone(&bench, "peer1", &HTTP)];
     let base = base(&group[0]);
     assert_eq!(get(&base, "/healthz").status, 200);
-    // The loop is the first thread of the process. Whoever traces it stops it, and none of the
-    // others.
+    // The loop is the first thread of the process. A tracer of this thread stops it, and none of
+    // the others.
     let thread = Pid::from_raw(i32::try_from(group[0].child.id()).unwrap());
     if let Err(error) = ptrace::attach(thread) {
         eprintln!("NOT RUN: this user may not stop a single thread (ptrace: {error})");
@@ -404,7 +404,7 @@ fn events_go_on_behind_the_last_one_that_was_had() {
             (&json!("second"), first["seq"].as_u64().map(|seq| seq + 1))
         );
     }
-    // Of a log that nobody knows it is told so, and not guessed at.
+    // If the log is unknown, the client is told so; nothing is guessed.
     let (_, gap) =
         Follower::begin(&bases[0], "", "Last-Event-ID: 1.nobody#7/12\r\n").next("record");
     assert_eq!((&gap["kind"], &gap["from"]), (&json!("gap"), &json!(13)), "{gap}");
