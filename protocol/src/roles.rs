@@ -111,12 +111,12 @@ pub(crate) struct Candidate {
     pub(crate) answered: BTreeSet<PeerId>,
     /// Not waited for in this election: the missed leader, those that let it down.
     pub(crate) suspects: BTreeSet<PeerId>,
-    /// Those of the suspects that have spoken since: not waited for when asking, but when syncing.
+    /// Those of the suspects that have spoken since: not waited for when asking, but when claiming.
     pub(crate) revived: BTreeSet<PeerId>,
     /// Those between two groups: nothing to wait for when asking, but they may have arrived by the
-    /// time of the sync.
+    /// time of the claim.
     pub(crate) busy: BTreeSet<PeerId>,
-    /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked
+    /// Proven gone, or not of the group; in a claim also who is busy, until everybody is asked
     /// again.
     pub(crate) dropped: BTreeSet<PeerId>,
     /// Those of them that are gone because a connection was refused, and when.

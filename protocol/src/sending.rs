@@ -1,12 +1,13 @@
 //! How a node speaks: over a link to a member, and by datagram to everybody or to one address.
 
+use std::net::SocketAddrV4;
+
 use crate::id::{Member, PeerId};
 use crate::io::Output;
 use crate::node::Node;
 use crate::report::note::Note;
 use crate::time::Time;
 use crate::wire::message::{Datagram, Message, Reason, Rejected};
-use std::net::SocketAddrV4;
 
 impl Node {
     pub(crate) fn send(

@@ -1,8 +1,9 @@
 //! One connection, as the node sees it.
 
+use std::hash::{Hash, Hasher};
+
 use crate::id::{Contact, PeerId};
 use crate::time::Time;
-use std::hash::{Hash, Hasher};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Link {

@@ -2,6 +2,8 @@
 
 use super::dialling::{REDIAL_FIRST, REDIAL_MOST};
 use super::{LINKS_MOST, Links, Pace, Proof};
+use std::time::Duration;
+
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
 use crate::io::Output;
@@ -9,7 +11,6 @@ use crate::log::lineage::LogEnd;
 use crate::report::note::Note;
 use crate::time::Time;
 use crate::wire::message::{Hello, Message};
-use std::time::Duration;
 
 const IDLE: Duration = Duration::from_secs(1);
 

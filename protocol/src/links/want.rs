@@ -1,11 +1,12 @@
 //! A peer that a link is wanted to, and when it is dialled again.
 
-use crate::id::{Contact, LinkId};
-use crate::links::awaited::{Awaited, Pace};
-use crate::time::Time;
 use std::hash::Hash;
 use std::net::SocketAddrV4;
 use std::time::Duration;
+
+use crate::id::{Contact, LinkId};
+use crate::links::awaited::{Awaited, Pace};
+use crate::time::Time;
 
 /// A member that a role wants a link to.
 #[derive(Clone, Debug, PartialEq, Eq)]

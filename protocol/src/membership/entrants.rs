@@ -1,5 +1,7 @@
 //! Peers that ask to be let in: from the first question until a view names them.
 
+use std::time::Duration;
+
 use crate::discovery::Via;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::Output;
@@ -11,7 +13,6 @@ use crate::roles::Role;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
 use crate::time::Time;
 use crate::wire::message::{Added, JoinRequest, Message, Reason, Rejected};
-use std::time::Duration;
 
 /// A peer that asks to be admitted.
 #[derive(Clone, Debug, Hash)]

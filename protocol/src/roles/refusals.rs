@@ -1,6 +1,8 @@
 //! Refusals: each reason means something else to each role. What the end of this peer's own name or
 //! life means is the same in all of them.
 
+use std::time::Duration;
+
 use crate::id::{Contact, Incarnation, Member};
 use crate::io::{Output, StopReason};
 use crate::node::Node;
@@ -8,7 +10,6 @@ use crate::report::note::Evidence;
 use crate::roles::Role;
 use crate::time::Time;
 use crate::wire::message::{Message, Reason, Rejected};
-use std::time::Duration;
 
 /// How long a joining peer waits that has taken another incarnation.
 pub(crate) const ASKS_AGAIN: Duration = Duration::from_millis(10);
