@@ -8,6 +8,7 @@
 
 use std::net::SocketAddrV4;
 
+use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::node::Node;
@@ -35,31 +36,31 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let from = datagram.from;
-        if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
+        if from.birth == self.env.me.birth || datagram.cluster != self.env.config.cluster() {
             return;
         }
-        if !self.reach().contact(&from) || !self.reach().holds(&datagram.message) {
+        if !self.env.reach().contact(&from) || !self.env.reach().holds(&datagram.message) {
             let why = format!(
                 "a datagram {} names one that no peer can have got to",
                 datagram.message.verb()
             );
-            self.reject(Some(from.id()), "number", &why, out);
+            self.env.reject(Some(from.id()), "number", &why, out);
             return;
         }
-        self.links.try_elsewhere(now, &from, out);
+        self.env.links.try_elsewhere(now, &from, out);
         match datagram.message {
             Message::NewPeerRequest(join) if join.leading.is_none() && join.from == from => {
-                self.links.on_heard(now, &from, *source.ip());
+                self.env.links.on_heard(now, &from, *source.ip());
                 self.on_request_heard(now, source, join, out);
             }
             Message::Coordinator(word) => {
                 if word.leader.member == from.member {
-                    self.links.on_heard(now, &word.leader, *source.ip());
+                    self.env.links.on_heard(now, &word.leader, *source.ip());
                 }
                 self.on_leader_heard(now, source, &from, &word, out);
             }
             Message::Rejected(rejected) => self.on_refusal_heard(now, &from, rejected, out),
-            other => self.reject(Some(from.id()), "datagram", other.verb(), out),
+            other => self.env.reject(Some(from.id()), "datagram", other.verb(), out),
         }
     }
 
@@ -71,60 +72,63 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let (from, ask) = (join.from.clone(), join.ask);
-        if self.is_ghost(&from.member) {
+        if self.env.is_ghost(&from.member) {
             let known = self
+                .env
                 .log
                 .view()
                 .and_then(|view| view.incarnation(from.id()))
                 .unwrap_or(from.member.inc);
             let refusal = Rejected { ask: Some(ask), reason: Reason::OldIncarnation { known } };
-            self.answer_to(now, source, Message::Rejected(refusal), out);
+            self.env.answer_to(now, source, Message::Rejected(refusal), out);
             return;
         }
         self.on_join_request(now, Via::Datagram(source), join.clone(), out);
         // A link from somebody to a member does not bring it in.
         let is_served = match &self.role {
-            Role::Leader(_) | Role::Joining(_) => self.links.is_linked(&from.member),
+            Role::Leader(_) | Role::Joining(_) => self.env.links.is_linked(&from.member),
             Role::Follower(_) => false,
-            Role::Candidate(_) => self.blocked.is_none() || self.links.is_linked(&from.member),
+            Role::Candidate(_) => {
+                self.env.blocked.is_none() || self.env.links.is_linked(&from.member)
+            }
         };
         if is_served || !self.is_due(now, source) {
             return;
         }
         match &self.role {
             Role::Leader(_) => {
-                let word = self.announcement(Some(ask), None);
-                self.answer_to(now, source, Message::Coordinator(word), out);
+                let word = self.env.announcement(Some(ask), None);
+                self.env.answer_to(now, source, Message::Coordinator(word), out);
             }
             Role::Follower(follower) => {
                 // It may be out of the leader's hearing.
                 let leader = follower.leader.member.clone();
                 let passed = JoinRequest { from: as_heard(&join.from, source), ..join };
-                self.send(now, &leader, Message::NewPeerRequest(passed), out);
+                self.env.send(now, &leader, Message::NewPeerRequest(passed), out);
             }
             Role::Joining(joining) => {
-                let request = self.join_request(joining.ask, None);
-                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+                let request = self.env.join_request(joining.ask, None);
+                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
             }
             // Which of the two can dial the other, neither knows.
             Role::Candidate(candidate) => {
-                let request = self.join_request(candidate.ask, None);
+                let request = self.env.join_request(candidate.ask, None);
                 self.on_caller(now, as_heard(&join.from, source));
-                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
             }
         }
     }
 
     /// A blocked candidate hears a peer: it wants a link to that peer, which may be unable to dial.
     fn on_caller(&mut self, now: Time, caller: Contact) {
-        let may_dial = self.strangers.may_dial(now, caller.address);
+        let may_dial = self.env.strangers.may_dial(now, caller.address);
         let Role::Candidate(candidate) = &mut self.role else { return };
         if may_dial
             && (candidate.callers.len() < CALLERS_MOST
                 || candidate.callers.contains_key(caller.id()))
         {
             candidate.callers.insert(caller.id().clone(), caller);
-            self.wants_changed = true;
+            self.env.wants_changed = true;
         }
     }
 
@@ -138,7 +142,7 @@ impl Node {
     ) {
         let announcement = word.leader.member == from.member;
         let leader = &word.leader.member;
-        if *leader == self.me.member
+        if *leader == self.env.me.member
             || matches!(&self.role, Role::Follower(follower) if follower.leader.member == *leader)
         {
             return;
@@ -147,7 +151,7 @@ impl Node {
         let speaks = match &self.role {
             // Its group has gone on without it, and some of that cannot be asked.
             Role::Candidate(candidate) => {
-                self.blocked.is_some() || candidate.is_disowned() && self.leaving.is_none()
+                self.env.blocked.is_some() || candidate.is_disowned() && self.env.leaving.is_none()
             }
             Role::Joining(_) | Role::Follower(_) | Role::Leader(_) => true,
         };
@@ -156,8 +160,8 @@ impl Node {
         }
         match &self.role {
             Role::Leader(_) => {
-                let own = self.announcement(None, None);
-                self.answer_to(now, source, Message::Coordinator(own), out);
+                let own = self.env.announcement(None, None);
+                self.env.answer_to(now, source, Message::Coordinator(own), out);
                 if announcement {
                     self.invite(now, word, out);
                 } else {
@@ -167,25 +171,26 @@ impl Node {
             Role::Follower(follower) => {
                 let leader = follower.leader.member.clone();
                 let hint = self.leader_announcement(None);
-                hint.into_iter()
-                    .for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
+                hint.into_iter().for_each(|hint| {
+                    self.env.answer_to(now, source, Message::Coordinator(hint), out)
+                });
                 let about =
                     if announcement { as_heard(&word.leader, source) } else { word.leader.clone() };
                 let passed =
                     Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
-                self.send(now, &leader, Message::Coordinator(passed), out);
+                self.env.send(now, &leader, Message::Coordinator(passed), out);
             }
             Role::Joining(joining) => {
                 let (request, linked) =
-                    (self.join_request(joining.ask, None), self.links.is_linked(leader));
+                    (self.env.join_request(joining.ask, None), self.env.links.is_linked(leader));
                 if !linked {
-                    self.answer_to(now, source, Message::NewPeerRequest(request), out);
+                    self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
                 }
             }
             // It may have to be dialled: its own question goes over the link.
             Role::Candidate(candidate) => {
-                let request = self.join_request(candidate.ask, None);
-                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+                let request = self.env.join_request(candidate.ask, None);
+                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
             }
         }
     }
@@ -201,26 +206,91 @@ impl Node {
     ) {
         match (&self.role, &rejected.reason) {
             (Role::Joining(joining), Reason::DuplicateId { .. })
-                if Some(joining.ask) == rejected.ask && !self.been_member =>
+                if Some(joining.ask) == rejected.ask && !self.env.been_member =>
             {
                 self.doubt_own_name(now, from.clone(), out);
             }
-            (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.been_member => {
+            (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.env.been_member => {
                 self.on_rejected(now, &from.member, &rejected, out);
             }
             (Role::Joining(_), Reason::Busy) => self.on_turned_away(now, from.id(), &rejected, out),
-            _ => self.reject(Some(from.id()), "datagram", "REJECTED", out),
+            _ => self.env.reject(Some(from.id()), "datagram", "REJECTED", out),
         }
     }
 
     /// Whether a stranger has been heard for so long that it is to be answered. Of a large group
     /// only some answer.
     fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
-        let patience = self.patience();
-        self.strangers.is_due(now, source, patience)
-            && (!matches!(self.role, Role::Follower(_)) || self.is_one_of_few())
+        let patience = self.env.patience();
+        self.env.strangers.is_due(now, source, patience)
+            && (!matches!(self.role, Role::Follower(_)) || self.env.is_one_of_few())
     }
 
+    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer
+    /// introduces another one.
+    pub(crate) fn on_passed_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        if join.leading.is_none() && join.from.birth == self.env.me.birth {
+            return;
+        }
+        let introduces = || {
+            matches!(self.role, Role::Joining(_))
+                && self.env.config.is_primary()
+                && self.env.blocked.is_some()
+        };
+        if join.leading.is_none() && self.is_follower(from) {
+            self.on_join_request(now, Via::Passed, join, out);
+        } else if join.leading.is_none() && introduces() {
+            self.on_fellow_joiner(now, join.from, join.has_history);
+        } else {
+            self.env.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
+        }
+    }
+
+    /// The same of a leader's beacon.
+    pub(crate) fn on_passed_beacon(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        if self.is_follower(from) && word.leader.birth != self.env.me.birth {
+            self.meet(now, word, out);
+        }
+    }
+
+    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
+    /// over a link: it is passed on.
+    pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let Role::Follower(follower) = &self.role else { return };
+        let leader = follower.leader.member.clone();
+        let is_own = self.env.log.view().is_some_and(|view| view.names(&word.leader.member));
+        if !word.names_you && !is_own && leader != word.leader.member && self.env.install.is_none()
+        {
+            self.env.send(now, &leader, Message::Coordinator(word.clone()), out);
+        }
+    }
+
+    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
+    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        if !self.env.log.view().is_some_and(|view| view.names(&word.leader.member)) {
+            self.court(now, word, out);
+            self.invite(now, word, out);
+        }
+    }
+
+    fn is_follower(&self, member: &Member) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.follows(member))
+    }
+}
+
+impl Env {
     /// Whether this member of a large group is one of the few that answer a word that all of them
     /// have heard.
     pub(crate) fn is_one_of_few(&mut self) -> bool {
@@ -239,68 +309,6 @@ impl Node {
         if self.strangers.may_answer(now) {
             self.whisper(source, message, out);
         }
-    }
-
-    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer
-    /// introduces another one.
-    pub(crate) fn on_passed_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        if join.leading.is_none() && join.from.birth == self.me.birth {
-            return;
-        }
-        let introduces = || {
-            matches!(self.role, Role::Joining(_))
-                && self.config.is_primary()
-                && self.blocked.is_some()
-        };
-        if join.leading.is_none() && self.is_follower(from) {
-            self.on_join_request(now, Via::Passed, join, out);
-        } else if join.leading.is_none() && introduces() {
-            self.on_fellow_joiner(now, join.from, join.has_history);
-        } else {
-            self.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
-        }
-    }
-
-    /// The same of a leader's beacon.
-    pub(crate) fn on_passed_beacon(
-        &mut self,
-        now: Time,
-        from: &Member,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        if self.is_follower(from) && word.leader.birth != self.me.birth {
-            self.meet(now, word, out);
-        }
-    }
-
-    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
-    /// over a link: it is passed on.
-    pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
-        let is_own = self.log.view().is_some_and(|view| view.names(&word.leader.member));
-        if !word.names_you && !is_own && leader != word.leader.member && self.install.is_none() {
-            self.send(now, &leader, Message::Coordinator(word.clone()), out);
-        }
-    }
-
-    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
-    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        if !self.log.view().is_some_and(|view| view.names(&word.leader.member)) {
-            self.court(now, word, out);
-            self.invite(now, word, out);
-        }
-    }
-
-    fn is_follower(&self, member: &Member) -> bool {
-        matches!(&self.role, Role::Leader(leader) if leader.follows(member))
     }
 }
 
@@ -418,7 +426,7 @@ mod tests {
         ] {
             let ask = ask(&harness);
             harness.hear(&peer(9), no(Some(ask), later(known)));
-            assert_eq!(harness.node.me.member.inc, Incarnation(inc), "after {known}");
+            assert_eq!(harness.node.env.me.member.inc, Incarnation(inc), "after {known}");
         }
     }
 
@@ -500,7 +508,7 @@ mod tests {
         harness.out.clear();
         let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 40_000);
         let datagram = Datagram {
-            cluster: harness.node.config.cluster(),
+            cluster: harness.node.env.config.cluster(),
             from: peer(9),
             count: 1,
             message: request(&peer(9)),
@@ -535,7 +543,7 @@ mod tests {
         let mut harness =
             Harness::member(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
         harness.fail(&peer(3));
-        while harness.node.blocked.is_none() {
+        while harness.node.env.blocked.is_none() {
             harness.refuse_dials(true);
             harness.rest(Duration::from_millis(10));
         }

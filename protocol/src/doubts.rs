@@ -19,7 +19,7 @@ fn member_of(members: &[u16]) -> Harness {
     let mut harness = Harness::member(Knobs::fast());
     numbers_view(&mut harness, 2, members);
     for n in members.iter().filter(|n| ![1, 3].contains(*n)) {
-        let end = harness.node.log.end();
+        let end = harness.node.env.log.end();
         harness.greet(&peer(*n), end);
     }
     harness
@@ -42,12 +42,12 @@ fn numbers_view(harness: &mut Harness, id: u64, members: &[u16]) {
 }
 
 fn asks(harness: &mut Harness, who: &Contact) {
-    let end = harness.node.log.end();
+    let end = harness.node.env.log.end();
     harness.say(who, Message::Election(Election { ask: 77, candidate: who.clone(), end }));
 }
 
 fn claims(harness: &mut Harness, who: &Contact, epoch: Epoch) {
-    let view = harness.node.log.view().cloned();
+    let view = harness.node.env.log.view().cloned();
     harness.say(who, Message::SeqSyncRequest(SyncRequest { epoch, claimant: who.clone(), view }));
 }
 
@@ -64,7 +64,7 @@ fn refusal(harness: &mut Harness, to: &Contact) -> Option<Reason> {
 
 /// The question that the peer puts to another one that connects anew.
 fn open_question(harness: &mut Harness, to: &Contact) -> u64 {
-    let end = harness.node.log.end();
+    let end = harness.node.env.log.end();
     harness.greet(to, end);
     let ask =
         |message| if let Message::Election(election) = message { Some(election.ask) } else { None };
@@ -79,7 +79,7 @@ fn a_verdict_is_for_those_that_are_members_by_then() {
         asks(&mut harness, &peer(2));
         assert_eq!(refusal(&mut harness, &peer(2)), None, "it asks its leader first");
         numbers_view(&mut harness, 3, if is_put_out { &[1, 3] } else { &[1, 2, 3] });
-        harness.rest(harness.node.config.witness_timeout());
+        harness.rest(harness.node.env.config.witness_timeout());
         assert_eq!(harness.node.activity(), Activity::Asking);
         let told = harness.told(&peer(2));
         let is_answered = told.iter().any(|message| matches!(message, Message::Clear { ask: 77 }));
@@ -101,7 +101,7 @@ fn a_claimant_that_gains_nothing_by_a_higher_epoch_is_not_told_of_one() {
         (&[1, 3], Reason::NotMember),
     ] {
         let mut harness = member_of(members);
-        let end = harness.node.log.end();
+        let end = harness.node.env.log.end();
         harness.greet(&peer(2), end);
         harness.out.clear();
         claims(&mut harness, &peer(2), late());
@@ -126,7 +126,7 @@ fn who_asks_again_gives_a_missed_leader_the_time_to_answer() {
         if again {
             harness.say(&peer(4), Message::Ok { ask });
             assert_eq!(harness.node.activity(), Activity::Waiting);
-            harness.rest(harness.node.config.outcome_timeout());
+            harness.rest(harness.node.env.config.outcome_timeout());
             ask = open_question(&mut harness, &peer(2));
         } else {
             harness.say(&peer(4), Message::Clear { ask });
@@ -149,7 +149,7 @@ fn who_has_promised_asks_for_the_outcome_on_a_new_connection() {
     harness.fail(&peer(3));
     claims(&mut harness, &peer(2), Epoch { round: 2, owner: peer(2).member });
     assert_eq!(harness.node.activity(), Activity::Waiting);
-    let (knobs, round) = (Knobs::fast(), harness.node.config.round());
+    let (knobs, round) = (Knobs::fast(), harness.node.env.config.round());
     harness.out.clear();
     let dials =
         |output: &Output| matches!(output, Output::Dial { to, .. } if *to == peer(2).address);
@@ -197,15 +197,15 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
     for is_gone in [true, false] {
         let mut harness = member_of(&[1, 2, 3, 4]);
         // An election is to take longer than what a witness needs.
-        let knobs = harness.node.config.knobs().clone();
+        let knobs = harness.node.env.config.knobs().clone();
         let election_timeout = knobs.election_timeout * 4;
-        harness.node.config = Config::unchecked(Knobs { election_timeout, ..knobs });
+        harness.node.env.config = Config::unchecked(Knobs { election_timeout, ..knobs });
         harness.fail(&peer(3));
         harness.rest(Duration::from_millis(20));
         assert!(harness.refuse_dials(true) > 0, "p3 can speak for itself, so it is dialled again");
         let ask = open_question(&mut harness, &peer(4));
         harness.say(&peer(4), Message::Ok { ask });
-        harness.rest(harness.node.config.outcome_timeout());
+        harness.rest(harness.node.env.config.outcome_timeout());
         let dials = harness.dialled();
         let ask = open_question(&mut harness, &peer(2));
         harness.say(&peer(2), Message::Clear { ask });
@@ -213,7 +213,7 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
             harness.give(Input::DialFailed { link, refused: true });
         }
         // As long as p4, which has let it down, may answer.
-        harness.rest(harness.node.config.witness_timeout() + harness.node.config.round());
+        harness.rest(harness.node.env.config.witness_timeout() + harness.node.env.config.round());
         let expected = if is_gone { Activity::Syncing } else { Activity::Asking };
         assert_eq!(harness.node.activity(), expected);
     }
@@ -228,9 +228,9 @@ fn who_is_blocked_asks_a_later_life_that_is_further_in_its_log() {
             ..Knobs::fast()
         });
         harness.fail(&peer(3));
-        harness.rest(harness.node.config.knobs().election_timeout * 4);
-        assert!(harness.node.blocked.is_some(), "{:?}", harness.node.activity());
-        let own = harness.node.log.end();
+        harness.rest(harness.node.env.config.knobs().election_timeout * 4);
+        assert!(harness.node.env.blocked.is_some(), "{:?}", harness.node.activity());
+        let own = harness.node.env.log.end();
         let epoch = Epoch { round: own.epoch.round + epochs, ..own.epoch };
         let log_id = if other_log { epoch_of(&peer(2)) } else { own.log_id };
         harness.greet(&reborn(3), LogEnd { epoch, log_id, ..own });

@@ -1,6 +1,7 @@
 //! The gate: which frames are heard at all. A link greets first, a number stays within reach, and a
 //! peer speaks in its latest life. What passes goes to the page of the present role.
 
+use crate::env::Env;
 use crate::id::{Contact, LinkId, Member};
 use crate::io::Output;
 use crate::node::Node;
@@ -16,76 +17,65 @@ impl Node {
         message: Message,
         out: &mut Vec<Output>,
     ) {
-        self.links.on_received(now, link, &message, out);
-        if !self.reach().holds(&message) {
-            let from = self.links.peer(link).map(|from| from.id.clone());
-            self.reject(
+        self.env.links.on_received(now, link, &message, out);
+        if !self.env.reach().holds(&message) {
+            let from = self.env.links.peer(link).map(|from| from.id.clone());
+            self.env.reject(
                 from.as_ref(),
                 "number",
                 &format!("{} names one that no peer can have got to", message.verb()),
                 out,
             );
             if matches!(message, Message::Hello(_)) {
-                self.links.hang_up(link, out);
+                self.env.links.hang_up(link, out);
             }
             return;
         }
         if let Message::Hello(hello) = &message {
-            if self.is_taken(&hello.from) {
+            if self.env.is_taken(&hello.from) {
                 let why = format!(
                     "{} is a member, and this is another process of that name",
                     hello.from.member
                 );
-                self.reject(Some(hello.from.id()), "HELLO", &why, out);
-                self.links.hang_up(link, out);
+                self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
+                self.env.links.hang_up(link, out);
                 return;
             }
-            let end = self.log.end();
-            let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
-            match self.links.on_hello(now, link, hello, end, knows, out) {
+            let end = self.env.log.end();
+            let knows = self.env.log.view().and_then(|view| view.incarnation(hello.from.id()));
+            match self.env.links.on_hello(now, link, hello, end, knows, out) {
                 Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
                 Err(why) => {
-                    self.reject(Some(hello.from.id()), "HELLO", &why, out);
-                    self.links.hang_up(link, out);
+                    self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
+                    self.env.links.hang_up(link, out);
                 }
             }
             return;
         }
-        let Some(from) = self.links.peer(link).cloned() else {
-            self.reject(None, "no HELLO", message.verb(), out);
-            self.links.hang_up(link, out);
+        let Some(from) = self.env.links.peer(link).cloned() else {
+            self.env.reject(None, "no HELLO", message.verb(), out);
+            self.env.links.hang_up(link, out);
             return;
         };
-        if self.is_ghost(&from) && !self.is_between_groups(&from, &message) {
+        if self.env.is_ghost(&from) && !self.is_between_groups(&from, &message) {
             if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
                 let ask = match &message {
                     Message::NewPeerRequest(JoinRequest { ask, .. })
                     | Message::ViewSyncRequest { ask } => Some(*ask),
                     _ => None,
                 };
-                let known =
-                    self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
-                self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
+                let known = self
+                    .env
+                    .log
+                    .view()
+                    .and_then(|view| view.incarnation(&from.id))
+                    .unwrap_or(from.inc);
+                self.env.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
             }
-            self.reject(Some(&from.id), "ghost", message.verb(), out);
+            self.env.reject(Some(&from.id), "ghost", message.verb(), out);
             return;
         }
         let _ignored = self.hear(now, &from, message, out);
-    }
-
-    /// Whether another process than this one is what the newest view calls so. One that is the same
-    /// process, and says that it is to be reached at another address, has moved.
-    pub(crate) fn is_taken(&self, contact: &Contact) -> bool {
-        let known = self.log.view().and_then(|view| view.find(contact.id()));
-        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
-    }
-
-    /// Whether the newest view knows a later life of that peer.
-    pub(crate) fn is_ghost(&self, from: &Member) -> bool {
-        self.log
-            .view()
-            .and_then(|view| view.incarnation(&from.id))
-            .is_some_and(|known| known > from.inc)
     }
 
     /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to
@@ -99,5 +89,22 @@ impl Node {
             }
             _ => false,
         }
+    }
+}
+
+impl Env {
+    /// Whether another process than this one is what the newest view calls so. One that is the same
+    /// process, and says that it is to be reached at another address, has moved.
+    pub(crate) fn is_taken(&self, contact: &Contact) -> bool {
+        let known = self.log.view().and_then(|view| view.find(contact.id()));
+        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
+    }
+
+    /// Whether the newest view knows a later life of that peer.
+    pub(crate) fn is_ghost(&self, from: &Member) -> bool {
+        self.log
+            .view()
+            .and_then(|view| view.incarnation(&from.id))
+            .is_some_and(|known| known > from.inc)
     }
 }

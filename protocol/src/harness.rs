@@ -107,15 +107,15 @@ impl Harness {
     /// Its announcement.
     pub(crate) fn heir(knobs: Knobs) -> (Self, SyncFinal) {
         let mut harness = Self::member(knobs);
-        let held = harness.node.log.end();
+        let held = harness.node.env.log.end();
         harness.greet(&peer(2), held.clone());
         harness.fail(&peer(3));
         let ask = harness.told(&peer(2)).into_iter().find_map(|message| {
             if let Message::Election(election) = message { Some(election.ask) } else { None }
         });
         harness.say(&peer(2), Message::Clear { ask: ask.expect("it asks the other one") });
-        let epoch = harness.node.promised.clone();
-        let lineage = harness.node.log.lineage().to_vec();
+        let epoch = harness.node.env.promised.clone();
+        let lineage = harness.node.env.log.lineage().to_vec();
         let views = vec![(Seq(1), first_view_of_three())];
         harness.say(
             &peer(2),
@@ -157,7 +157,7 @@ impl Harness {
     pub(crate) fn greet(&mut self, from: &Contact, end: LogEnd) {
         self.accepted += 1;
         let link = LinkId::accepted(self.accepted);
-        let (cluster, from) = (self.node.config.cluster(), from.clone());
+        let (cluster, from) = (self.node.env.config.cluster(), from.clone());
         self.links.insert(from.member.clone(), link);
         self.give(Input::LinkUp { link });
         self.give(Input::Received {
@@ -184,8 +184,12 @@ impl Harness {
 
     /// Somebody says something by datagram.
     pub(crate) fn hear(&mut self, from: &Contact, message: Message) {
-        let datagram =
-            Datagram { cluster: self.node.config.cluster(), from: from.clone(), count: 1, message };
+        let datagram = Datagram {
+            cluster: self.node.env.config.cluster(),
+            from: from.clone(),
+            count: 1,
+            message,
+        };
         self.give(Input::Heard { from: from.address, datagram: Box::new(datagram) });
     }
 
@@ -259,13 +263,16 @@ impl Harness {
     pub(crate) fn admit(&mut self, who: &Contact) {
         self.greet(who, nothing());
         self.say(who, request(who));
-        self.rest(self.node.config.knobs().join_batch);
-        assert!(self.node.log.view().is_some_and(|view| view.names(&who.member)), "{who:?} is in");
+        self.rest(self.node.env.config.knobs().join_batch);
+        assert!(
+            self.node.env.log.view().is_some_and(|view| view.names(&who.member)),
+            "{who:?} is in"
+        );
     }
 
     /// Somebody holds everything up to there.
     pub(crate) fn acknowledge(&mut self, from: &Contact, contiguous: Seq) {
-        let epoch = self.node.log.epoch();
+        let epoch = self.node.env.log.epoch();
         self.say(from, Message::OrderedAck { epoch, contiguous });
     }
 

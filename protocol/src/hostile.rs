@@ -70,7 +70,7 @@ fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
     let Role::Follower(follower) = &harness.node.role else {
         panic!("{:?}", harness.node.activity())
     };
-    assert_eq!((&follower.leader, &harness.node.promised), (&peer(3), &epoch_of(&peer(3))));
+    assert_eq!((&follower.leader, &harness.node.env.promised), (&peer(3), &epoch_of(&peer(3))));
     assert_eq!(rejects(&harness, "SEQ_SYNC_FINAL"), 1);
     let told =
         harness.out.iter().any(|output| matches!(output, Output::Note(Note::Coordinator { .. })));
@@ -78,7 +78,7 @@ fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
     // Its own leader, whom it did not promise that either.
     let epoch = Epoch { round: 7, owner: peer(3).member };
     harness.say(&peer(3), Message::SeqSyncFinal(SyncFinal { epoch, leader: peer(3), ..cut }));
-    assert_eq!(harness.node.promised, epoch_of(&peer(3)));
+    assert_eq!(harness.node.env.promised, epoch_of(&peer(3)));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn another_process_under_a_members_name_is_not_spoken_with() {
     let before = harness.link(&peer(3));
     harness.greet(&twin, nothing());
     let after = harness.link(&twin);
-    assert!(harness.node.links.has(before) && !harness.node.links.has(after));
+    assert!(harness.node.env.links.has(before) && !harness.node.env.links.has(after));
     assert_eq!(rejects(&harness, "HELLO"), 1);
 }
 
@@ -138,9 +138,9 @@ fn another_process_under_a_members_name_is_not_spoken_with() {
 fn an_origin_that_was_in_no_view_is_nobody() {
     let mut harness = Harness::member(Knobs::fast());
     harness.say(&peer(3), numbered(2, &peer(9), 1, 10));
-    assert_eq!((harness.node.log.contiguous(), rejects(&harness, "ORDERED")), (Seq(1), 1));
+    assert_eq!((harness.node.env.log.contiguous(), rejects(&harness, "ORDERED")), (Seq(1), 1));
     harness.say(&peer(3), numbered(2, &peer(2), 1, 10));
-    assert_eq!(harness.node.log.contiguous(), Seq(2));
+    assert_eq!(harness.node.env.log.contiguous(), Seq(2));
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn what_a_frame_brings_that_is_known_is_not_kept_for_the_sake_of_the_rest() {
             &peer(2),
             Message::SequencerRequest(Requests { origin: peer(2).member, first: Oseq(1), run }),
         );
-        let end = harness.node.log.contiguous();
+        let end = harness.node.env.log.contiguous();
         let Some((_, Entry::Readings { readings: kept, .. })) =
-            harness.node.log.between(end, end).next()
+            harness.node.env.log.between(end, end).next()
         else {
             panic!("a reading")
         };
@@ -213,10 +213,10 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
         harness.acknowledge(&peer(2), Seq(2));
         let payload = Bytes::from_static(b"x");
         harness.give(Input::Publish { publications: vec![Publication::one(payload, 0, None)] });
-        let until = harness.now + 2 * harness.node.config.knobs().slow_timeout;
+        let until = harness.now + 2 * harness.node.env.config.knobs().slow_timeout;
         let mut reasons = Vec::new();
         while harness.now < until {
-            harness.rest(harness.node.config.knobs().heartbeat_interval);
+            harness.rest(harness.node.env.config.knobs().heartbeat_interval);
             let beats = harness.told(&peer(2));
             let last = beats.iter().rev().find_map(|message| {
                 if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None }
@@ -233,10 +233,11 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
                 harness.say(&peer(2), Message::HeartbeatAck(ack));
             }
             if acknowledges {
-                let end = harness.node.log.contiguous();
+                let end = harness.node.env.log.contiguous();
                 harness.acknowledge(&peer(2), end);
             }
-            let leader = harness.node.log.view().is_some_and(|view| view.names(&peer(2).member));
+            let leader =
+                harness.node.env.log.view().is_some_and(|view| view.names(&peer(2).member));
             if !leader {
                 reasons.push("sent away");
                 break;
@@ -265,22 +266,22 @@ fn its_reason_has_numbers() {
 fn in_mode_primary_as_many_come_in_as_those_who_acknowledge_can_bear() {
     let bootstrap = vec![peer(1).id().clone()];
     let mut harness = Harness::leader(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
-    let batch = harness.node.config.knobs().join_batch;
+    let batch = harness.node.env.config.knobs().join_batch;
     for n in 2..=5 {
         harness.greet(&peer(n), nothing());
         harness.say(&peer(n), request(&peer(n)));
     }
     harness.rest(batch);
-    let size = |harness: &Harness| harness.node.log.view().map_or(0, View::size);
+    let size = |harness: &Harness| harness.node.env.log.view().map_or(0, View::size);
     assert_eq!(size(&harness), 2, "half of it is the leader");
     harness.rest(batch * 2);
     assert_eq!(size(&harness), 2, "the one has not said a word");
     let one =
-        harness.node.log.view().and_then(|view| {
+        harness.node.env.log.view().and_then(|view| {
             view.members.iter().find(|contact| contact.id() != peer(1).id()).cloned()
         });
     let one = one.expect("one of the four");
-    let end = harness.node.log.contiguous();
+    let end = harness.node.env.log.contiguous();
     harness.acknowledge(&one, end);
     harness.rest(batch);
     assert_eq!(size(&harness), 4, "two bear two");
@@ -319,5 +320,5 @@ fn a_claim_of_somebody_who_was_not_asked_for_it_costs_no_promise() {
         &stranger,
         Message::SeqSyncRequest(SyncRequest { epoch, claimant: stranger.clone(), view: None }),
     );
-    assert_eq!(harness.node.promised, epoch_of(&peer(3)));
+    assert_eq!(harness.node.env.promised, epoch_of(&peer(3)));
 }

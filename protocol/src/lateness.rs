@@ -18,24 +18,24 @@ impl Node {
         let Some(deadline) = self.deadline().filter(|deadline| *deadline < now) else {
             // This call was not late. An earlier deadline may show itself in a later call, because
             // what stood before it is gone; that one made nobody late.
-            self.excused_until = now;
+            self.env.excused_until = now;
             return;
         };
-        let (overdue, lag) = (now.since(deadline), now.since(deadline.max(self.excused_until)));
-        self.lag = self.lag.max(lag);
-        if lag <= self.config.tick() {
+        let (overdue, lag) = (now.since(deadline), now.since(deadline.max(self.env.excused_until)));
+        self.env.lag = self.env.lag.max(lag);
+        if lag <= self.env.config.tick() {
             return;
         }
-        let interval = self.config.knobs().heartbeat_interval;
-        self.excused_until = now;
-        self.links.excuse(now, lag);
+        let interval = self.env.config.knobs().heartbeat_interval;
+        self.env.excused_until = now;
+        self.env.links.excuse(now, lag);
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Follower(follower) => follower.liveness.excuse(now, lag),
             // The others go on without a claimant that stands still for longer than they give a
             // question.
             Role::Candidate(candidate) => {
-                candidate.excuse(lag, interval.min(self.config.witness_timeout()))
+                candidate.excuse(lag, interval.min(self.env.config.witness_timeout()))
             }
             Role::Leader(leader) => {
                 leader.excuse(now, lag);
@@ -45,20 +45,20 @@ impl Node {
                 }
             }
         }
-        if let Some(witness) = &mut self.witness {
+        if let Some(witness) = &mut self.env.witness {
             witness.until += lag;
         }
     }
 
     /// Sees to it that it is called often while it waits for answers.
     pub(crate) fn expect_a_tick(&mut self, now: Time) {
-        let next = self.tick_at.unwrap_or(now + self.config.tick());
-        self.tick_at = self.waits().then_some(next);
+        let next = self.env.tick_at.unwrap_or(now + self.env.config.tick());
+        self.env.tick_at = self.waits().then_some(next);
     }
 
     /// Whether it waits for answers that decide who leads.
     fn waits(&self) -> bool {
-        self.witness.is_some() || matches!(self.role, Role::Candidate(_) | Role::Joining(_))
+        self.env.witness.is_some() || matches!(self.role, Role::Candidate(_) | Role::Joining(_))
     }
 }
 
@@ -77,19 +77,19 @@ mod tests {
     fn a_leader_that_is_late_by_less_than_a_beat_accuses_nobody_for_that_time() {
         let mut harness = Harness::leader(Knobs::fast());
         harness.admit(&peer(2));
-        harness.acknowledge(&peer(2), harness.node.log.contiguous());
+        harness.acknowledge(&peer(2), harness.node.env.log.contiguous());
         harness.out.clear();
-        let beat = harness.node.config.knobs().heartbeat_interval;
+        let beat = harness.node.env.config.knobs().heartbeat_interval;
         let began = harness.now;
         let suspects = |harness: &Harness| {
             harness.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })))
         };
-        while harness.now < began + harness.node.config.knobs().heartbeat_timeout * 3 / 2 {
+        while harness.now < began + harness.node.env.config.knobs().heartbeat_timeout * 3 / 2 {
             harness.now = harness.node.deadline().expect("it leads") + beat * 9 / 10;
             harness.give(Input::Wake);
         }
         assert!(!suspects(&harness), "half of the time it was not there");
-        harness.rest(harness.node.config.knobs().heartbeat_timeout);
+        harness.rest(harness.node.env.config.knobs().heartbeat_timeout);
         assert!(suspects(&harness));
     }
 
@@ -104,9 +104,9 @@ mod tests {
         let now = harness.now;
         harness.node.doubt_self(now);
         // The earlier deadline that shows itself.
-        harness.node.more_at = Some(Time::ZERO);
+        harness.node.env.more_at = Some(Time::ZERO);
         harness.node.doubt_self(now + Duration::from_millis(1));
-        assert_eq!(harness.node.lag, Duration::from_millis(1));
+        assert_eq!(harness.node.env.lag, Duration::from_millis(1));
     }
 
     /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has

@@ -85,6 +85,7 @@ mod wire;
 pub mod config;
 pub mod digest;
 pub mod draw;
+mod env;
 pub mod error;
 pub mod id;
 pub mod io;

@@ -13,6 +13,7 @@ pub(crate) mod strangers;
 
 use std::collections::BTreeSet;
 
+use crate::env::Env;
 use crate::id::{Contact, Incarnation, Member, PeerId};
 use crate::io::Output;
 use crate::log::entry::Entry;
@@ -30,7 +31,7 @@ use crate::time::Time;
 
 impl Node {
     pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
-        let batch_at = now + self.config.knobs().join_batch;
+        let batch_at = now + self.env.config.knobs().join_batch;
         let leader = self.role.leader();
         if leader.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
             leader.leavers.insert(from.id.clone());
@@ -47,13 +48,13 @@ impl Node {
         }
         leader.failed.push((contact.clone(), silent));
         let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-        self.suspicions.note(&peer, evidence.to_string());
+        self.env.suspicions.note(&peer, evidence.to_string());
         out.push(Output::Note(Note::Suspect { peer, peer_inc, evidence: evidence.clone() }));
     }
 
     /// Numbers the next view, if one is due and may be numbered.
     pub(crate) fn change_view(&mut self, now: Time, out: &mut Vec<Output>) {
-        let primary = self.config.is_primary();
+        let primary = self.env.config.is_primary();
         if primary
             && matches!(&self.role, Role::Leader(leader) if !leader.failed.is_empty())
             && self.doubt_quorum(now, out)
@@ -67,7 +68,7 @@ impl Node {
         if leader.failed.is_empty() && !batch_due || !leader.is_numbering() || leader.unsettled {
             return;
         }
-        let Some(view) = self.log.view().cloned() else { return };
+        let Some(view) = self.env.log.view().cloned() else { return };
         let failed = std::mem::take(&mut leader.failed);
         let mut left = Vec::new();
         let mut entrants = Vec::new();
@@ -91,8 +92,9 @@ impl Node {
                     || left.contains(id)
             };
             // Its link may have gone since it asked; with the next one it is ready again.
-            let is_linked =
-                |entrant: &&Entrant| entrant.ready && self.links.is_linked(&entrant.contact.member);
+            let is_linked = |entrant: &&Entrant| {
+                entrant.ready && self.env.links.is_linked(&entrant.contact.member)
+            };
             let is_ripe = |entrant: &&Entrant| {
                 is_linked(entrant) && (entrant.asked || entrant.promised <= leader.epoch)
             };
@@ -121,10 +123,10 @@ impl Node {
             let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
             // Several have asked while there was room for one; the others ask again, and are told
             // that there is none.
-            let room = self.config.knobs().members_max.saturating_sub(kept.len() as u64);
+            let room = self.env.config.knobs().members_max.saturating_sub(kept.len() as u64);
             entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             if primary {
-                entrants.truncate(leader.bearable(&self.me.member, &kept));
+                entrants.truncate(leader.bearable(&self.env.me.member, &kept));
             }
         }
         let gone = |contact: &&Contact| {
@@ -133,10 +135,11 @@ impl Node {
         };
         let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
         if batch_due {
-            self.renew_contacts(&mut members);
+            self.env.renew_contacts(&mut members);
         }
         members.extend(entrants.iter().map(|entrant| entrant.contact.clone()));
-        let next = View::new(view.view_id.next(), self.log.epoch(), self.me.id().clone(), members);
+        let next =
+            View::new(view.view_id.next(), self.env.log.epoch(), self.env.me.id().clone(), members);
         for (contact, silent) in &failed {
             let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
             out.push(Output::Note(Note::Failed {
@@ -156,8 +159,8 @@ impl Node {
         let why = |id: &PeerId, suspected| {
             if left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected }
         };
-        let next = self.with_remarks(next, &view, why);
-        self.append(Entry::View(next), out);
+        let next = self.env.with_remarks(next, &view, why);
+        self.env.append(Entry::View(next), out);
         self.unsettle();
         let silent = failed
             .into_iter()
@@ -165,23 +168,6 @@ impl Node {
             .map(|(contact, _)| contact.member)
             .collect();
         self.follow_members(now, entrants, &silent, out);
-    }
-
-    /// A view that this peer numbers now, with its time and with why those went who were in the one
-    /// before.
-    pub(crate) fn with_remarks(
-        &mut self,
-        view: View,
-        before: &View,
-        why: impl Fn(&PeerId, Option<String>) -> Option<String>,
-    ) -> View {
-        let gone = before.members.iter().map(Contact::id).filter(|id| view.find(id).is_none());
-        let why = gone.filter_map(|id| {
-            let suspected = self.suspicions.take(id);
-            Some((id.clone(), why(id, suspected)?))
-        });
-        let remarks = Remarks { why: why.collect(), ordered: self.utc };
-        View { remarks, ..view }
     }
 
     /// The followers become those of the newest view; whoever is new is told so, whoever is out is
@@ -194,10 +180,10 @@ impl Node {
         silent: &BTreeSet<Member>,
         out: &mut Vec<Output>,
     ) {
-        let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
-        let Some(view) = self.log.view().cloned() else { return };
+        let (view_at, awaits) = (self.env.log.view_at(), self.env.log.unsafe_to());
+        let Some(view) = self.env.log.view().cloned() else { return };
         self.follow_moves(&view);
-        let forget_at = now + self.config.knobs().heartbeat_timeout;
+        let forget_at = now + self.env.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> = leader
             .progress
@@ -211,10 +197,10 @@ impl Node {
             let is_silent = silent.contains(&member);
             if !progress.adopted || is_silent && !progress.has_answered() {
                 if is_silent {
-                    self.links.hang_up_on(&member, out);
+                    self.env.links.hang_up_on(&member, out);
                 }
             } else {
-                let old_links = if is_silent { self.links.all_to(&member) } else { Vec::new() };
+                let old_links = if is_silent { self.env.links.all_to(&member) } else { Vec::new() };
                 leader.parting.push(Parting {
                     member,
                     cursor: progress.cursor,
@@ -234,10 +220,10 @@ impl Node {
             leader.entrants.remove(entrant.contact.id());
             let progress = Progress::newcomer(entrant.contact.clone(), entrant.ask, view_at, now);
             leader.progress.insert(entrant.contact.id().clone(), progress);
-            let start = start_for(&self.log, &entrant.past);
+            let start = start_for(&self.env.log, &entrant.past);
             self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.
@@ -252,9 +238,9 @@ impl Node {
         if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member)
             && let Some(entrant) = leader.entrants.remove(&member.id)
         {
-            let dials = self.links.vain_dials(member).unwrap_or(1);
-            self.strangers.on_vain_dials(now, entrant.contact.address, dials);
-            self.wants_changed = true;
+            let dials = self.env.links.vain_dials(member).unwrap_or(1);
+            self.env.strangers.on_vain_dials(now, entrant.contact.address, dials);
+            self.env.wants_changed = true;
         }
         self.stop_merge_request(now, |merge_request| merge_request.leader.member == *member);
         self.forget_invited(member);
@@ -269,6 +255,25 @@ impl Node {
                 .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(&contact, &evidence, out);
         }
+    }
+}
+
+impl Env {
+    /// A view that this peer numbers now, with its time and with why those went who were in the one
+    /// before.
+    pub(crate) fn with_remarks(
+        &mut self,
+        view: View,
+        before: &View,
+        why: impl Fn(&PeerId, Option<String>) -> Option<String>,
+    ) -> View {
+        let gone = before.members.iter().map(Contact::id).filter(|id| view.find(id).is_none());
+        let why = gone.filter_map(|id| {
+            let suspected = self.suspicions.take(id);
+            Some((id.clone(), why(id, suspected)?))
+        });
+        let remarks = Remarks { why: why.collect(), ordered: self.utc };
+        View { remarks, ..view }
     }
 }
 
@@ -357,7 +362,7 @@ mod tests {
         harness.rest(ASKED_AGAIN + Duration::from_millis(200));
         harness.refuse_dials(false);
         assert!(harness.leads().entrants.is_empty(), "it has stopped asking");
-        assert_eq!(harness.node.links.deadline(), None, "nobody wants a link to it");
+        assert_eq!(harness.node.env.links.deadline(), None, "nobody wants a link to it");
     }
 
     #[test]
@@ -406,7 +411,7 @@ mod tests {
             harness.say(&peer(n), request(&peer(n)));
         }
         harness.rest(Knobs::fast().join_batch);
-        let size = harness.node.log.view().map(View::size);
+        let size = harness.node.env.log.view().map(View::size);
         assert_eq!(size, Some(3));
     }
 
@@ -465,7 +470,11 @@ mod tests {
         let mut harness = Harness::leader(Knobs::fast());
         harness.hear(&peer(2), request(&peer(2)));
         harness.rest(Duration::from_millis(50));
-        assert_eq!(harness.node.log.contiguous(), Seq(1), "nothing proves that it can be reached");
+        assert_eq!(
+            harness.node.env.log.contiguous(),
+            Seq(1),
+            "nothing proves that it can be reached"
+        );
         harness.greet(&peer(2), nothing());
         harness.out.clear();
         harness.rest(Duration::from_millis(20));
@@ -483,7 +492,7 @@ mod tests {
         harness.node.evict(&peer(2), &Evidence::Refused, &mut harness.out);
         harness.now += MICRO;
         harness.give(Input::Wake);
-        let view = harness.node.log.view().expect("a view");
+        let view = harness.node.env.log.view().expect("a view");
         assert!(view.view_id.0 == 3 && view.names(&reborn(2).member), "{view}");
     }
 
@@ -522,7 +531,7 @@ mod tests {
                 harness.acknowledge(&peer(2), acked);
             }
             harness.say(&peer(2), Message::Rejected(Rejected { ask, reason: Reason::NotMember }));
-            let view = harness.node.log.view().expect("a view");
+            let view = harness.node.env.log.view().expect("a view");
             assert_eq!(view.names(&peer(2).member), stays, "{ask:?}, {acked:?}");
         }
     }

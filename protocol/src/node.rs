@@ -4,99 +4,22 @@
 //! each call by settling what follows from it. What passes the `gate` goes to the page of the
 //! present role (`roles/*/page.rs`), which names every message.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::delivery::Sinks;
-use crate::delivery::outbox::Outbox;
-use crate::draw::{draw, draw_below};
-use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, ViewId};
-use crate::install::Install;
+use crate::env::Env;
+use crate::id::{Contact, LinkId, Member, PeerId, ViewId};
 use crate::io::{Input, Output, StopReason};
-use crate::links::awaited::Pace;
+use crate::links::Proof;
 use crate::links::want::Wanted;
-use crate::links::{Links, Proof};
-use crate::log::Log;
-use crate::log::remarks::Suspicions;
-use crate::membership::merging::MergeBackoffs;
-use crate::membership::strangers::Strangers;
 use crate::report::inspect::situation;
 use crate::report::note::Note;
-use crate::roles::{Leaving, Role, Witness};
+use crate::roles::{Joining, Role};
 use crate::time::Time;
 
 /// One peer of the group.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub(crate) me: Contact,
-    pub(crate) config: Config,
-    seed: u64,
-    draws: u64,
-    pub(crate) datagrams: u64,
-    /// The highest epoch promised; never falls.
-    pub(crate) promised: Epoch,
-    pub(crate) log: Log,
-    pub(crate) sinks: Sinks,
-    pub(crate) outbox: Outbox,
-    pub(crate) links: Links,
+    pub(crate) env: Env,
     pub(crate) role: Role,
-    /// The log that is to replace the present one.
-    pub(crate) install: Option<Install>,
-    /// An open question to the leader, on behalf of others.
-    pub(crate) witness: Option<Witness>,
-    pub(crate) leaving: Option<Leaving>,
-    /// How long it waits before it hands over (again) to a better one.
-    pub(crate) preempted: Backoff,
-    /// The other groups that it asked to take its own in.
-    pub(crate) merge_backoffs: MergeBackoffs,
-    /// Who is known by datagram alone.
-    pub(crate) strangers: Strangers,
-    /// Set while its group dissolves into another one, until it is admitted there.
-    pub(crate) merging: bool,
-    /// Who has said that this process is to end, and the question by which it is to say so again.
-    pub(crate) doubted: Option<(Member, u64, Time)>,
-    /// The incarnation that it started with.
-    pub(crate) first_inc: Incarnation,
-    /// Whether it has ever been in a view.
-    pub(crate) been_member: bool,
-    /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode
-    /// `primary`).
-    pub(crate) has_history: bool,
-    /// What it lacks to go on, while it lacks something (mode `primary`).
-    pub(crate) blocked: Option<String>,
-    /// Mode `primary`: since when it has waited for a group that it may not found.
-    pub(crate) outside_since: Option<Time>,
-    /// Whether the role or the view has changed, and with it who is wanted.
-    pub(crate) wants_changed: bool,
-    /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later
-    /// beat.
-    pub(crate) beats: u64,
-    pub(crate) rejects: BTreeMap<&'static str, u64>,
-    pub(crate) refused: u64,
-    /// What the status block said last: whether this peer asks for a group or is blocked, who leads
-    /// it (nobody, unless it is part of one), and the view.
-    told: Option<(bool, bool, Option<PeerId>, ViewId)>,
-    /// While it waits for answers: woken then at the latest, because only a peer that expects to be
-    /// called often can tell that it was not.
-    pub(crate) tick_at: Option<Time>,
-    /// Set while a call has left something over that the next one is to do at once.
-    pub(crate) more_at: Option<Time>,
-    /// Who has been sent entries in this call because it asked for them.
-    pub(crate) answered: BTreeSet<Member>,
-    /// How late this node has been called at worst since it last told its leader.
-    pub(crate) lag: Duration,
-    /// Up to when its own lateness has been allowed for.
-    pub(crate) excused_until: Time,
-    stopped: bool,
-    /// Whether it hands over as soon as somebody outranks it, because it was asked to.
-    pub(crate) demoted: bool,
-    /// What the wall clock showed when this peer was last told, and when that was.
-    clock: Option<(Time, u64)>,
-    /// What it shows during this call.
-    pub(crate) utc: Option<u64>,
-    pub(crate) suspicions: Suspicions,
 }
 
 impl Node {
@@ -104,108 +27,47 @@ impl Node {
     /// `seed` feeds its jitter and the names of its questions, and nothing else.
     #[must_use]
     pub fn new(me: Contact, config: Config, seed: u64, now: Time) -> Self {
-        let first_inc = me.member.inc;
-        let links = Links::new(me.clone(), config.cluster(), Pace::of(&config));
-        let mut node = Self {
-            me,
-            config,
-            seed,
-            draws: 0,
-            datagrams: 0,
-            promised: Epoch::none(),
-            log: Log::empty(),
-            sinks: Sinks::new(),
-            outbox: Outbox::new(),
-            links,
-            role: Role::Joining(crate::roles::Joining {
-                since: now,
-                quiet_since: now,
-                ask: 0,
-                ask_at: now,
-                wait: Duration::ZERO,
-                silent_until: None,
-                heard: BTreeMap::new(),
-                target: None,
-                reported: None,
-                deferring: None,
-                accused_by: None,
-                let_down: BTreeSet::new(),
-                full: None,
-                with_history: BTreeSet::new(),
-                gives_way_until: None,
-            }),
-            install: None,
-            witness: None,
-            leaving: None,
-            preempted: Backoff::default(),
-            merge_backoffs: MergeBackoffs::default(),
-            strangers: Strangers::default(),
-            merging: false,
-            doubted: None,
-            first_inc,
-            been_member: false,
-            has_history: false,
-            blocked: None,
-            outside_since: None,
-            wants_changed: false,
-            beats: 0,
-            rejects: BTreeMap::new(),
-            refused: 0,
-            told: None,
-            tick_at: None,
-            more_at: None,
-            answered: BTreeSet::new(),
-            lag: Duration::ZERO,
-            excused_until: now,
-            stopped: false,
-            demoted: false,
-            clock: None,
-            utc: None,
-            suspicions: Suspicions::default(),
-        };
-        let ask = node.fresh_ask();
-        if let Role::Joining(joining) = &mut node.role {
-            joining.ask = ask;
-        }
-        node
+        let mut env = Env::new(me, config, seed, now);
+        let ask = env.fresh_ask();
+        Self { env, role: Role::Joining(Joining::new(now, ask)) }
     }
 
     /// Says that this peer has been in a view in an earlier life: in mode `primary` it then founds
     /// no group, because it may have forgotten what that view knew.
     #[must_use]
     pub fn with_history(self) -> Self {
-        Self { has_history: true, ..self }
+        Self { env: Env { has_history: true, ..self.env }, ..self }
     }
 
     /// Says what the wall clock shows, in microseconds since 1970 (UTC), as [`Input::Clock`] does.
     #[must_use]
     pub fn with_clock(self, now: Time, utc: u64) -> Self {
-        Self { clock: Some((now, utc)), ..self }
+        Self { env: Env { clock: Some((now, utc)), ..self.env }, ..self }
     }
 
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same
     /// outputs.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
-        if self.stopped {
+        if self.env.stopped {
             return;
         }
         self.doubt_self(now);
-        self.utc = self.clock.map(|(then, utc)| {
+        self.env.utc = self.env.clock.map(|(then, utc)| {
             utc.saturating_add(now.as_micros()).saturating_sub(then.as_micros())
         });
         match input {
             Input::Received { link, messages } => {
                 for message in messages {
                     // One of them may end the link, or this peer.
-                    if !self.stopped && self.links.has(link) {
+                    if !self.env.stopped && self.env.links.has(link) {
                         self.on_frame(now, link, message, out);
                     }
                 }
             }
             Input::Heard { from, datagram } => self.on_datagram(now, from, *datagram, out),
             Input::LinkUp { link } => {
-                let (end, log) = (self.log.end(), &self.log);
-                self.links.on_up(
+                let (end, log) = (self.env.log.end(), &self.env.log);
+                self.env.links.on_up(
                     now,
                     link,
                     end,
@@ -215,17 +77,17 @@ impl Node {
             }
             Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
-            Input::Backlog { link, full } => self.links.set_full(link, full),
-            Input::Publish { publications } => self.on_publish(publications, out),
+            Input::Backlog { link, full } => self.env.links.set_full(link, full),
+            Input::Publish { publications } => self.env.on_publish(publications, out),
             Input::Moved { address } => self.on_moved(now, address, out),
             Input::Prioritised { explicit } => self.on_prioritised(now, explicit, out),
             Input::Ask { ask, question } => {
                 let _nobody_to_ask = self.ask_leader(now, ask, question, out);
             }
-            Input::Answer { to, ask, answer } => self.answer_query(now, &to, ask, answer, out),
+            Input::Answer { to, ask, answer } => self.env.answer_query(now, &to, ask, answer, out),
             Input::Clock { utc } => {
-                self.clock = Some((now, utc));
-                self.utc = Some(utc);
+                self.env.clock = Some((now, utc));
+                self.env.utc = Some(utc);
             }
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
@@ -236,19 +98,19 @@ impl Node {
     /// When to call again with [`Input::Wake`] if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        if self.stopped {
+        if self.env.stopped {
             return None;
         }
         let role = match &self.role {
-            Role::Joining(joining) => self.joining_deadline(joining),
+            Role::Joining(joining) => self.env.joining_deadline(joining),
             Role::Follower(follower) => {
-                follower.liveness.lost_at(self.patience()).min(follower.tick_at)
+                follower.liveness.lost_at(self.env.patience()).min(follower.tick_at)
             }
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),
         };
-        let witness = self.witness.as_ref().map(|witness| witness.until);
-        let leaving = self.leaving.map(|leaving| match &self.role {
+        let witness = self.env.witness.as_ref().map(|witness| witness.until);
+        let leaving = self.env.leaving.map(|leaving| match &self.role {
             Role::Leader(leader) if !leader.is_retiring() => {
                 leaving.linger_until.min(leaving.until)
             }
@@ -256,9 +118,10 @@ impl Node {
                 leaving.until
             }
         });
-        let install = self.install.as_ref().map(|install| install.retry_at);
-        let soon = self.more_at.into_iter().chain(self.tick_at);
-        self.links
+        let install = self.env.install.as_ref().map(|install| install.retry_at);
+        let soon = self.env.more_at.into_iter().chain(self.env.tick_at);
+        self.env
+            .links
             .deadline()
             .into_iter()
             .chain(soon)
@@ -272,7 +135,7 @@ impl Node {
     /// How many members the newest view has.
     #[must_use]
     pub fn members(&self) -> usize {
-        self.log.view().map_or(0, crate::log::view::View::size)
+        self.env.log.view().map_or(0, crate::log::view::View::size)
     }
 
     /// Whether large frames may come on a link: from the members of the newest two views, and from
@@ -280,12 +143,14 @@ impl Node {
     /// leader that it has not heard of may answer.
     #[must_use]
     pub fn takes_large(&self, link: LinkId) -> bool {
-        let Some(peer) = self.links.peer(link) else { return false };
+        let Some(peer) = self.env.links.peer(link) else { return false };
         let is_entrant =
             matches!(&self.role, Role::Leader(leader) if leader.entrants.contains_key(&peer.id));
-        let is_asked = || !is_entrant && self.links.is_wanted(peer);
+        let is_asked = || !is_entrant && self.env.links.is_wanted(peer);
         let is_joining = matches!(self.role, Role::Joining(_));
-        is_joining || is_asked() || self.log.last_views().iter().any(|(_, view)| view.names(peer))
+        is_joining
+            || is_asked()
+            || self.env.log.last_views().iter().any(|(_, view)| view.names(peer))
     }
 
     /// What tells this situation from every other one that the node can be in (see
@@ -293,7 +158,8 @@ impl Node {
     #[must_use]
     pub fn identity(&self, now: Time) -> u128 {
         // Named one by one, so that nobody adds a field without deciding whether it counts.
-        let Self {
+        let Self { env, role } = self;
+        let Env {
             me,
             config: _,
             seed: _,
@@ -304,7 +170,6 @@ impl Node {
             sinks,
             outbox,
             links,
-            role,
             install,
             witness,
             leaving,
@@ -335,7 +200,7 @@ impl Node {
             clock: _,
             utc: _,
             suspicions: _,
-        } = self;
+        } = env;
         let holds = (me, promised, log, sinks, outbox, links);
         let meets = (merge_backoffs, strangers, doubted, first_inc);
         let goes =
@@ -352,19 +217,19 @@ impl Node {
     /// The newest view, with the contact of each member.
     #[must_use]
     pub fn view(&self) -> Option<&crate::log::view::View> {
-        self.log.view()
+        self.env.log.view()
     }
 
     /// Who is at the other end of a link, once that is known.
     #[must_use]
     pub fn peer_of(&self, link: LinkId) -> Option<&Member> {
-        self.links.peer(link)
+        self.env.links.peer(link)
     }
 
     /// Who this peer is.
     #[must_use]
     pub fn contact(&self) -> &Contact {
-        &self.me
+        &self.env.me
     }
 
     pub(crate) fn role_name(&self) -> &'static str {
@@ -379,72 +244,28 @@ impl Node {
     pub(crate) fn leader_id(&self) -> Option<PeerId> {
         match &self.role {
             Role::Follower(follower) => Some(follower.leader.id().clone()),
-            Role::Leader(_) => Some(self.me.member.id.clone()),
+            Role::Leader(_) => Some(self.env.me.member.id.clone()),
             Role::Joining(_) | Role::Candidate(_) => None,
         }
     }
 
-    /// How long a member goes without a completed round trip before it misses its leader.
-    pub(crate) fn patience(&self) -> Duration {
-        self.config.knobs().heartbeat_timeout + self.config.knobs().heartbeat_interval
-    }
-
-    /// A name for a question that no other question has.
-    pub(crate) fn fresh_ask(&mut self) -> u64 {
-        self.draws += 1;
-        // The top bit keeps questions apart from the rounds by which claims are named.
-        draw(self.seed ^ self.me.birth, "ask", self.draws) | 1 << 63
-    }
-
-    /// A number below `bound`, another one each time.
-    pub(crate) fn drawn_below(&mut self, bound: u64) -> u64 {
-        self.draws += 1;
-        draw_below(self.seed ^ self.me.birth, "one of", self.draws, bound)
-    }
-
-    /// Somewhere between half of `span` and all of it.
-    pub(crate) fn jitter(&mut self, span: Duration) -> Duration {
-        self.draws += 1;
-        let half = u64::try_from(span.as_micros() / 2).unwrap_or(u64::MAX);
-        span / 2
-            + Duration::from_micros(draw_below(
-                self.seed ^ self.me.birth,
-                "jitter",
-                self.draws,
-                half + 1,
-            ))
-    }
-
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
-        self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
-        self.stopped = true;
+        self.env.deliver_up_to(self.env.log.safe_up_to(self.deliverable()), out);
+        self.env.stopped = true;
         // A leader has numbered whatever its log holds, and has let a member go. Whoever goes from
         // between two groups, or before it reaches anybody, may be the only one that holds what is
         // not stable; and what was stable in a group that has dissolved need not stand in the log
         // of the present one.
-        let stands = self.log.last_oseq(&self.me.member);
+        let stands = self.env.log.last_oseq(&self.env.me.member);
         let known = match &self.role {
             Role::Follower(_) | Role::Leader(_) => stands,
-            Role::Candidate(_) | Role::Joining(_) => self.outbox.stable().min(stands),
+            Role::Candidate(_) | Role::Joining(_) => self.env.outbox.stable().min(stands),
         };
-        let (from, to) = (known.next(), self.outbox.last());
+        let (from, to) = (known.next(), self.env.outbox.last());
         if from <= to {
             out.push(Output::Note(Note::LeftBehind { from, to }));
         }
         out.push(Output::Stop(reason));
-    }
-
-    /// Takes a later incarnation, as long as it has never been in a view under the present one.
-    pub(crate) fn renumber(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
-        self.me.member.inc = incarnation;
-        self.links.rename(self.me.clone(), out);
-        self.wants_changed = true;
-        out.push(Output::Persist { incarnation, has_history: self.has_history });
-        out.push(Output::Note(Note::Persist { incarnation }));
-        // What it has published so far will be ordered under its new name.
-        for (first, guarantee, readings) in self.outbox.readings() {
-            out.push(Output::Accepted { first, guarantee, readings: readings.clone() });
-        }
     }
 
     pub(crate) fn on_link_down(
@@ -455,7 +276,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         // An EOF or a reset is only a reason to dial again, which the links do by themselves.
-        if let Some(proof) = self.links.on_down(now, link, refused) {
+        if let Some(proof) = self.env.links.on_down(now, link, refused) {
             self.on_proof(now, proof, out);
         }
     }
@@ -471,12 +292,12 @@ impl Node {
     /// Deadlines are looked at only here, and shells call this after they have drained their
     /// sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.tick_at = None;
+        self.env.tick_at = None;
         self.leave_in_time(now, out);
-        if self.stopped {
+        if self.env.stopped {
             return;
         }
-        self.links.doubt(now, out);
+        self.env.links.doubt(now, out);
         self.witness_in_time(now, out);
         self.rebuild_in_time(now, out);
         match &self.role {
@@ -490,26 +311,26 @@ impl Node {
     /// What follows from a call, whatever it was: number, send, acknowledge, then deliver; then who
     /// is wanted.
     fn settle(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.stopped {
+        if self.env.stopped {
             return;
         }
-        self.more_at = None;
-        self.answered.clear();
+        self.env.more_at = None;
+        self.env.answered.clear();
         match &self.role {
             Role::Leader(_) => self.settle_leader(now, out),
             Role::Follower(_) => self.settle_member(now, out),
             Role::Joining(_) | Role::Candidate(_) => {}
         }
         self.deliver(now, out);
-        if self.stopped {
+        if self.env.stopped {
             return;
         }
-        if self.wants_changed {
-            self.wants_changed = false;
+        if self.env.wants_changed {
+            self.env.wants_changed = false;
             let wanted = self.wanted();
-            self.links.want(now, wanted);
+            self.env.links.want(now, wanted);
         }
-        self.links.tend(now, out);
+        self.env.links.tend(now, out);
         self.expect_a_tick(now);
         self.tell_status(out);
     }
@@ -548,16 +369,16 @@ impl Node {
             }
             Role::Leader(leader) => leader.wanted(),
         };
-        wanted.extend(self.install.iter().map(|install| as_wanted(&install.source, false)));
+        wanted.extend(self.env.install.iter().map(|install| as_wanted(&install.source, false)));
         wanted
     }
 
     fn tell_status(&mut self, out: &mut Vec<Output>) {
-        let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
+        let view_id = self.env.log.view().map_or(ViewId::ZERO, |view| view.view_id);
         let joins = matches!(self.role, Role::Joining(_));
-        let now = (joins, self.blocked.is_some(), self.leader_id(), view_id);
-        if self.told.as_ref() != Some(&now) {
-            self.told = Some(now);
+        let now = (joins, self.env.blocked.is_some(), self.leader_id(), view_id);
+        if self.env.told.as_ref() != Some(&now) {
+            self.env.told = Some(now);
             out.push(Output::Note(Note::Status(Box::new(self.status()))));
         }
     }
@@ -589,8 +410,8 @@ mod tests {
     fn two_peers_of_one_seed_ask_under_different_names() {
         for seed in 0..2 {
             let config = Config::try_from(Knobs::fast()).expect("sound");
-            let [one, other] =
-                [2, 4].map(|n| Node::new(peer(n), config.clone(), seed, Time::ZERO).fresh_ask());
+            let [one, other] = [2, 4]
+                .map(|n| Node::new(peer(n), config.clone(), seed, Time::ZERO).env.fresh_ask());
             assert_ne!(one, other);
         }
     }
@@ -599,9 +420,9 @@ mod tests {
     fn a_wait_is_drawn_between_half_of_the_span_and_all_of_it() {
         let mut node = newcomer(Knobs::fast(), 1);
         let drawn: BTreeSet<Duration> =
-            (0..100).map(|_| node.jitter(Duration::from_micros(4))).collect();
+            (0..100).map(|_| node.env.jitter(Duration::from_micros(4))).collect();
         assert_eq!(drawn, [2, 3, 4].map(Duration::from_micros).into());
-        assert_eq!(node.jitter(Duration::ZERO), Duration::ZERO);
+        assert_eq!(node.env.jitter(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
@@ -609,7 +430,7 @@ mod tests {
         let mut asks = BTreeSet::new();
         for seed in 0..2 {
             let mut node = newcomer(Knobs::fast(), seed);
-            asks.extend((0..100).map(|_| node.fresh_ask()));
+            asks.extend((0..100).map(|_| node.env.fresh_ask()));
         }
         assert!(asks.len() == 200 && asks.iter().all(|ask| *ask >= 1 << 63), "{asks:?}");
     }
@@ -672,7 +493,7 @@ mod tests {
         out.clear();
         assert!(!publish(&mut has_history, now), "a veteran may wait for ever");
         assert_eq!(
-            (has_history.status().published, has_history.refused),
+            (has_history.status().published, has_history.env.refused),
             (Oseq(1), 1),
             "what it took before is kept"
         );
@@ -731,7 +552,7 @@ mod tests {
     fn nothing_is_said_after_the_end() {
         let (mut node, mut out, link) =
             (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
-        let cluster = node.config.cluster();
+        let cluster = node.env.config.cluster();
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
         let hello = Message::Hello(Hello { cluster, from: peer(2), link: 1, end, knows: None });
         node.handle(Time::ZERO, Input::LinkUp { link }, &mut out);

@@ -1,5 +1,6 @@
 //! What a program publishes: taken into the outbox, or refused with the reason.
 
+use crate::env::Env;
 use crate::id::Oseq;
 use crate::io::{Output, Publication};
 use crate::node::Node;
@@ -10,9 +11,11 @@ impl Node {
     /// than the window goes through it alone.
     #[must_use]
     pub fn room(&self) -> (u64, u64) {
-        self.outbox.room(self.config.knobs())
+        self.env.outbox.room(self.env.config.knobs())
     }
+}
 
+impl Env {
     pub(crate) fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
         let refuses = if self.leaving.is_some() {
             Some(Refusal::Leaving)

@@ -6,13 +6,13 @@
 //! after one such word nobody could claim, restart or number any more. A message that names one is
 //! dropped as a whole, and counted.
 
+use crate::env::Env;
 use crate::id::{
     Contact, Epoch, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId,
 };
 use crate::log::entry::Entry;
 use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
 use crate::log::view::View;
-use crate::node::Node;
 use crate::wire::message::{Message, Reason};
 
 /// The largest numbers that a peer believes in.
@@ -22,7 +22,7 @@ pub(crate) struct Reach {
     incarnation: Incarnation,
 }
 
-impl Node {
+impl Env {
     /// How far it reaches at the moment.
     pub(crate) fn reach(&self) -> Reach {
         Reach {
@@ -192,14 +192,14 @@ mod tests {
     use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
 
     fn refuses(node: &Node, message: &Message) -> bool {
-        !node.reach().holds(message)
+        !node.env.reach().holds(message)
     }
 
     #[test]
     fn a_round_far_above_its_own_promise_is_out_of_reach() {
         let mut harness = Harness::newcomer(Knobs::fast());
         for promised in [0, 7] {
-            harness.node.promised = Epoch { round: promised, owner: peer(3).member };
+            harness.node.env.promised = Epoch { round: promised, owner: peer(3).member };
             let at = |round| Epoch { round, owner: peer(2).member };
             let (last, first) =
                 (at(promised + ROUND_AHEAD_MAX), at(promised + ROUND_AHEAD_MAX + 1));
@@ -227,7 +227,7 @@ mod tests {
         let mut harness = Harness::newcomer(Knobs::fast());
         let set = Incarnation(1_900_000_000_000);
         for (own, most) in [(Incarnation(1), 1_767_225_600_000), (set, set.0)] {
-            harness.node.me.member.inc = own;
+            harness.node.env.me.member.inc = own;
             for (known, refused) in
                 [(most + INCARNATION_AHEAD_MAX, false), (most + INCARNATION_AHEAD_MAX + 1, true)]
             {
@@ -269,15 +269,15 @@ mod tests {
     #[test]
     fn whoever_names_such_a_number_changes_nothing() {
         let mut harness = Harness::member(Knobs::fast());
-        let promised = harness.node.promised.clone();
+        let promised = harness.node.env.promised.clone();
         let late =
             Contact { member: Member { inc: Incarnation(1 << 50), ..peer(2).member }, ..peer(2) };
         harness.greet(&late, crate::harness::nothing());
-        assert!(!harness.node.links.is_linked(&late.member), "nobody speaks with it");
+        assert!(!harness.node.env.links.is_linked(&late.member), "nobody speaks with it");
         harness.greet(&peer(2), crate::harness::nothing());
         let epoch = Epoch { round: 1 << 40, owner: peer(2).member };
         harness.say(&peer(2), Message::OrderedAck { epoch, contiguous: Seq(1) });
-        assert_eq!(harness.node.promised, promised);
-        assert!(harness.node.links.is_linked(&peer(2).member), "one word costs no link");
+        assert_eq!(harness.node.env.promised, promised);
+        assert!(harness.node.env.links.is_linked(&peer(2).member), "one word costs no link");
     }
 }

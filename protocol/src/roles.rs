@@ -225,9 +225,9 @@ impl Node {
                 self.on_join_request(now, Via::Link(from), join, out);
             }
             Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
-            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
+            Message::MissingSeqRequest(missing) => self.env.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
-            Message::Query { ask, question } => self.on_query(from, ask, question, out),
+            Message::Query { ask, question } => self.env.on_query(from, ask, question, out),
             _ => unreachable!("a page serves these verbs only"),
         }
         Heard::Taken
@@ -264,6 +264,29 @@ impl Role {
         match self {
             Self::Follower(follower) => follower,
             _ => unreachable!("only a follower's page comes here"),
+        }
+    }
+}
+
+impl Joining {
+    /// Nobody has been heard yet, and it asks at once, under the name `ask`.
+    pub(crate) fn new(now: Time, ask: u64) -> Self {
+        Self {
+            since: now,
+            quiet_since: now,
+            ask,
+            ask_at: now,
+            wait: Duration::ZERO,
+            silent_until: None,
+            heard: BTreeMap::new(),
+            target: None,
+            reported: None,
+            deferring: None,
+            accused_by: None,
+            let_down: BTreeSet::new(),
+            full: None,
+            with_history: BTreeSet::new(),
+            gives_way_until: None,
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddrV4;
 
+use crate::env::Env;
 use crate::id::{Member, PeerId};
 use crate::io::Output;
-use crate::node::Node;
 use crate::report::note::Note;
 use crate::time::Time;
 use crate::wire::message::{Datagram, Message, Reason, Rejected};
 
-impl Node {
+impl Env {
     pub(crate) fn send(
         &mut self,
         now: Time,

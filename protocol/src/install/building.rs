@@ -6,6 +6,7 @@
 //! epoch named.
 
 use crate::delivery::outbox::Stretch;
+use crate::env::Env;
 use crate::id::{Member, Seq};
 use crate::install::{Base, Install, Purpose};
 use crate::io::{Delivery, Outcome, Output};
@@ -35,10 +36,10 @@ impl Node {
         }
         // Whoever is listed has promised that very epoch, to its owner; any other cut is somebody's
         // who was asked by nobody.
-        if last.list.contains(&self.me.member)
-            && (last.epoch != self.promised || last.epoch.owner != *from)
+        if last.list.contains(&self.env.me.member)
+            && (last.epoch != self.env.promised || last.epoch.owner != *from)
         {
-            self.reject(
+            self.env.reject(
                 Some(&from.id),
                 "SEQ_SYNC_FINAL",
                 "of an epoch that it was not promised",
@@ -46,9 +47,9 @@ impl Node {
             );
             return;
         }
-        if !last.list.contains(&self.me.member) {
+        if !last.list.contains(&self.env.me.member) {
             // Not heard in time: it adopts nothing, keeps its log, and asks to be admitted.
-            let is_known = self.promised.owner == *from || self.counts(from);
+            let is_known = self.env.promised.owner == *from || self.env.counts(from);
             if is_known && matches!(self.role, Role::Candidate(_)) {
                 self.become_joining(now, Some(last.leader), out);
             }
@@ -66,22 +67,22 @@ impl Node {
             }
             Role::Follower(_) | Role::Candidate(_) | Role::Joining(_) => {}
         }
-        if self.log.lineage().iter().any(|row| row.epoch == last.epoch) {
+        if self.env.log.lineage().iter().any(|row| row.epoch == last.epoch) {
             // Adopted long ago, and held up in some socket since; to build it again would take back
             // what came after it.
             return;
         }
-        self.promise_to(&last.epoch, &from.id, out);
-        let fork = self.log.fork(&last.lineage, last.cut).min(last.cut);
+        self.env.promise_to(&last.epoch, &from.id, out);
+        let fork = self.env.log.fork(&last.lineage, last.cut).min(last.cut);
         let (epoch, leader) = (last.epoch.clone(), last.leader.clone());
-        let ask = self.fresh_ask();
-        let base = self.base_at(fork);
-        self.install = Some(Install {
+        let ask = self.env.fresh_ask();
+        let base = self.env.base_at(fork);
+        self.env.install = Some(Install {
             purpose: Purpose::Follow,
             epoch: last.epoch,
             source: last.leader,
             entries: Tail::new(base.end()),
-            view: base.view(&self.log),
+            view: base.view(&self.env.log),
             base,
             lineage: last.lineage,
             target: last.cut,
@@ -92,10 +93,242 @@ impl Node {
         self.become_member(now, now, leader, epoch, out);
         self.say_leave(now, out);
         if !self.install_if_complete(now, out) {
-            self.ask_missing(now, out);
+            self.env.ask_missing(now, out);
         }
     }
 
+    /// Starts building the log that this claimant is to announce.
+    pub(crate) fn build_to_lead(&mut self, now: Time, install: Install, out: &mut Vec<Output>) {
+        self.env.install = Some(install);
+        self.env.wants_changed = true;
+        if !self.install_if_complete(now, out) {
+            self.env.ask_missing(now, out);
+        }
+    }
+
+    /// Nothing has come for a while: asks again, or gives the admission up and asks for another.
+    pub(crate) fn rebuild_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(install) = &self.env.install else { return };
+        if install.retry_at > now {
+            return;
+        }
+        if install.purpose == Purpose::Join {
+            let source = install.source.member.clone();
+            self.env.install = None;
+            self.forget_target(now, &source);
+        } else {
+            self.env.ask_missing(now, out);
+        }
+    }
+
+    pub(crate) fn on_repair(
+        &mut self,
+        now: Time,
+        ask: u64,
+        ordered: Ordered,
+        out: &mut Vec<Output>,
+    ) {
+        if !self
+            .env
+            .install
+            .as_ref()
+            .is_some_and(|install| install.ask == ask && install.purpose != Purpose::Join)
+        {
+            return;
+        }
+        if self.env.holds_too_much() {
+            self.env.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
+        let Some(install) = &mut self.env.install else { return };
+        if !install.extend(ordered) {
+            return;
+        }
+        install.bursts += 1;
+        let answered = install.bursts.is_multiple_of(REPAIR_RUNS);
+        self.progress(now);
+        if !self.install_if_complete(now, out) && answered {
+            // One question brings so many frames and no more.
+            self.env.ask_missing(now, out);
+        }
+    }
+
+    pub(crate) fn on_not_found(
+        &mut self,
+        now: Time,
+        from: &Member,
+        answer: MissingAnswer,
+        out: &mut Vec<Output>,
+    ) {
+        // An admission asks for nothing: its leader sends what follows by itself.
+        let asked = |install: &&mut Install| {
+            install.purpose != Purpose::Join
+                && install.ask == answer.ask
+                && install.source.member == *from
+        };
+        let Some(install) = self.env.install.as_mut().filter(asked) else { return };
+        match answer.snapshot {
+            Some(snapshot) if snapshot.seq <= install.target => {
+                install.rebase(snapshot);
+                self.progress(now);
+                self.install_if_complete(now, out);
+            }
+            Some(_) | None => match install.purpose {
+                Purpose::Lead => self.adoption_failed(now, out),
+                // The leader itself cannot complete its cut for this peer; a fresh admission brings
+                // a snapshot.
+                Purpose::Follow | Purpose::Join => {
+                    let source = install.source.clone();
+                    self.become_joining(now, Some(source), out);
+                }
+            },
+        }
+    }
+
+    fn progress(&mut self, now: Time) {
+        let retry = self.env.config.witness_timeout();
+        let sync_timeout = self.env.config.knobs().sync_timeout;
+        if let Some(install) = &mut self.env.install {
+            install.retry_at = now + retry;
+        }
+        if let Role::Candidate(candidate) = &mut self.role
+            && let Stage::Adopting { until, .. } = &mut candidate.stage
+        {
+            *until = now + sync_timeout;
+        }
+    }
+
+    /// Replaces the log in one step, once the new one is complete.
+    pub(crate) fn install_if_complete(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        if !self.env.install.as_ref().is_some_and(Install::is_complete) {
+            return false;
+        }
+        if matches!(&self.role, Role::Candidate(candidate) if candidate.has_overslept()) {
+            // The list is closed, and those on it may have gone on under somebody else.
+            self.env.install = None;
+            self.ask(now, Cause::Again, out);
+            return false;
+        }
+        let Some(install) = self.env.install.take() else { return false };
+        let (purpose, epoch, target, source) =
+            (install.purpose, install.epoch.clone(), install.target, install.source.clone());
+        // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no
+        // admission.
+        let newcomer = self.env.sinks.delivered() == Seq::ZERO;
+        let snapshot = match &install.base {
+            // The own log has everything that is still to be handed over.
+            Base::Own(fork) if purpose == Purpose::Join => {
+                Some(self.env.sinks.delivered().min(*fork))
+            }
+            Base::Own(fork) => Some(*fork).filter(|_| newcomer && target > Seq::ZERO),
+            Base::Snapshot(snapshot) => Some(snapshot.seq),
+        };
+        let had_log = !self.env.log.is_none();
+        let held = install.next().previous();
+        let fork = if had_log { self.env.log.fork(&install.lineage, held) } else { Seq::ZERO };
+        let (old_log, new_log) = (self.env.log.name(), install.name());
+        let Some(log) = install.finish(&self.env.log) else {
+            self.env.reject(
+                Some(source.id()),
+                "log",
+                "with readings of an origin that was in no view",
+                out,
+            );
+            match purpose {
+                Purpose::Lead => self.give_up_on(now, Some(&source), out),
+                Purpose::Follow | Purpose::Join => self.become_joining(now, None, out),
+            }
+            return false;
+        };
+        let dissolved = std::mem::take(&mut self.env.merging);
+        // Also without being asked: the claimant that it has promised to may be of another log. A
+        // group that comes together again in its own log has merged with nobody.
+        let is_another = had_log && old_log != new_log;
+        if is_another || dissolved && (purpose == Purpose::Join || fork < self.env.log.contiguous())
+        {
+            // What the old group ordered after the fork is in no common log; own readings among it
+            // are sent again.
+            let (from, to) = (fork.next(), self.env.log.contiguous());
+            let (log, into_log) = (old_log.clone(), new_log);
+            let leader = source.id().clone();
+            let merged = Delivery::Merged {
+                log: log.clone(),
+                at: fork,
+                into: into_log.clone(),
+                leader: leader.clone(),
+            };
+            out.push(Output::Deliver(merged));
+            out.push(Output::Note(Note::Merged {
+                into: leader,
+                log,
+                into_log,
+                from,
+                to,
+                new_from: from,
+                new_to: held,
+            }));
+        }
+        if purpose != Purpose::Lead && log.view().is_some() {
+            // Before anything of it is acknowledged.
+            self.env.remember_view(out);
+        }
+        let waited = self.env.outbox.waits();
+        self.env.replace_log(log, fork, out);
+        // An admission may be to an epoch that began long ago.
+        let cut = self.env.log.lineage().last().map_or(target, |row| row.first.previous());
+        out.push(Output::Note(Note::Cut {
+            epoch: epoch.clone(),
+            seq: cut,
+            log: self.env.log.name(),
+        }));
+        let resume = match snapshot {
+            None => Seq::ZERO,
+            // A newcomer's first delivery is the view that lets it in, or as many entries before it
+            // as it asked for.
+            Some(at) if newcomer => {
+                let first_view = match purpose {
+                    Purpose::Join => self.env.log.view_at(),
+                    Purpose::Follow | Purpose::Lead => {
+                        self.env.log.first_view_of(&self.env.me.member).unwrap_or(target.next())
+                    }
+                };
+                at.max(Seq(first_view
+                    .previous()
+                    .0
+                    .saturating_sub(self.env.config.knobs().late_join.entries())))
+            }
+            Some(at) => at,
+        };
+        // Whoever was away gets the readings since, but joins with the view that admits it.
+        let let_in = (purpose == Purpose::Join).then(|| self.env.log.view_at());
+        self.env.sinks.on_log_replaced(&self.env.log, &old_log, fork, (resume, let_in), out);
+        if let Some(at) = snapshot {
+            out.push(Output::Note(Note::StateTransfer {
+                log: self.env.log.name(),
+                at,
+                resume: self.env.sinks.delivered(),
+                epoch: epoch.clone(),
+            }));
+        }
+        self.env.wants_changed = true;
+        match purpose {
+            Purpose::Join => {
+                self.become_member(now, now, source, epoch, out);
+                self.say_leave(now, out);
+            }
+            Purpose::Follow => {
+                self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
+                if waited {
+                    self.say_leave(now, out);
+                }
+            }
+            Purpose::Lead => self.announce(now, out),
+        }
+        true
+    }
+}
+
+impl Env {
     /// What a log can be built on that agrees with the present one up to `fork`. Below the base
     /// nothing can be taken back; asking from the very start brings everything, or a snapshot.
     pub(crate) fn base_at(&self, fork: Seq) -> Base {
@@ -103,15 +336,6 @@ impl Node {
             Base::Own(fork)
         } else {
             Base::Snapshot(Box::new(Log::empty().snapshot(Seq::ZERO)))
-        }
-    }
-
-    /// Starts building the log that this claimant is to announce.
-    pub(crate) fn build_to_lead(&mut self, now: Time, install: Install, out: &mut Vec<Output>) {
-        self.install = Some(install);
-        self.wants_changed = true;
-        if !self.install_if_complete(now, out) {
-            self.ask_missing(now, out);
         }
     }
 
@@ -132,21 +356,6 @@ impl Node {
         let Some(row) = install.lineage.iter().rev().find(|row| row.first <= to) else { return };
         let missing = MissingRequest { ask, epoch: row.epoch.clone(), from, to };
         self.send(now, &source, Message::MissingSeqRequest(missing), out);
-    }
-
-    /// Nothing has come for a while: asks again, or gives the admission up and asks for another.
-    pub(crate) fn rebuild_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(install) = &self.install else { return };
-        if install.retry_at > now {
-            return;
-        }
-        if install.purpose == Purpose::Join {
-            let source = install.source.member.clone();
-            self.install = None;
-            self.forget_target(now, &source);
-        } else {
-            self.ask_missing(now, out);
-        }
     }
 
     /// Somebody lacks entries.
@@ -235,204 +444,6 @@ impl Node {
     fn may_read(&self, peer: &Member) -> bool {
         self.promised.owner == *peer
             || self.log.last_views().iter().any(|(_, view)| view.names(peer))
-    }
-
-    pub(crate) fn on_repair(
-        &mut self,
-        now: Time,
-        ask: u64,
-        ordered: Ordered,
-        out: &mut Vec<Output>,
-    ) {
-        if !self
-            .install
-            .as_ref()
-            .is_some_and(|install| install.ask == ask && install.purpose != Purpose::Join)
-        {
-            return;
-        }
-        if self.holds_too_much() {
-            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
-            return;
-        }
-        let Some(install) = &mut self.install else { return };
-        if !install.extend(ordered) {
-            return;
-        }
-        install.bursts += 1;
-        let answered = install.bursts.is_multiple_of(REPAIR_RUNS);
-        self.progress(now);
-        if !self.install_if_complete(now, out) && answered {
-            // One question brings so many frames and no more.
-            self.ask_missing(now, out);
-        }
-    }
-
-    pub(crate) fn on_not_found(
-        &mut self,
-        now: Time,
-        from: &Member,
-        answer: MissingAnswer,
-        out: &mut Vec<Output>,
-    ) {
-        // An admission asks for nothing: its leader sends what follows by itself.
-        let asked = |install: &&mut Install| {
-            install.purpose != Purpose::Join
-                && install.ask == answer.ask
-                && install.source.member == *from
-        };
-        let Some(install) = self.install.as_mut().filter(asked) else { return };
-        match answer.snapshot {
-            Some(snapshot) if snapshot.seq <= install.target => {
-                install.rebase(snapshot);
-                self.progress(now);
-                self.install_if_complete(now, out);
-            }
-            Some(_) | None => match install.purpose {
-                Purpose::Lead => self.adoption_failed(now, out),
-                // The leader itself cannot complete its cut for this peer; a fresh admission brings
-                // a snapshot.
-                Purpose::Follow | Purpose::Join => {
-                    let source = install.source.clone();
-                    self.become_joining(now, Some(source), out);
-                }
-            },
-        }
-    }
-
-    fn progress(&mut self, now: Time) {
-        let retry = self.config.witness_timeout();
-        let sync_timeout = self.config.knobs().sync_timeout;
-        if let Some(install) = &mut self.install {
-            install.retry_at = now + retry;
-        }
-        if let Role::Candidate(candidate) = &mut self.role
-            && let Stage::Adopting { until, .. } = &mut candidate.stage
-        {
-            *until = now + sync_timeout;
-        }
-    }
-
-    /// Replaces the log in one step, once the new one is complete.
-    pub(crate) fn install_if_complete(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        if !self.install.as_ref().is_some_and(Install::is_complete) {
-            return false;
-        }
-        if matches!(&self.role, Role::Candidate(candidate) if candidate.has_overslept()) {
-            // The list is closed, and those on it may have gone on under somebody else.
-            self.install = None;
-            self.ask(now, Cause::Again, out);
-            return false;
-        }
-        let Some(install) = self.install.take() else { return false };
-        let (purpose, epoch, target, source) =
-            (install.purpose, install.epoch.clone(), install.target, install.source.clone());
-        // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no
-        // admission.
-        let newcomer = self.sinks.delivered() == Seq::ZERO;
-        let snapshot = match &install.base {
-            // The own log has everything that is still to be handed over.
-            Base::Own(fork) if purpose == Purpose::Join => Some(self.sinks.delivered().min(*fork)),
-            Base::Own(fork) => Some(*fork).filter(|_| newcomer && target > Seq::ZERO),
-            Base::Snapshot(snapshot) => Some(snapshot.seq),
-        };
-        let had_log = !self.log.is_none();
-        let held = install.next().previous();
-        let fork = if had_log { self.log.fork(&install.lineage, held) } else { Seq::ZERO };
-        let (old_log, new_log) = (self.log.name(), install.name());
-        let Some(log) = install.finish(&self.log) else {
-            self.reject(
-                Some(source.id()),
-                "log",
-                "with readings of an origin that was in no view",
-                out,
-            );
-            match purpose {
-                Purpose::Lead => self.give_up_on(now, Some(&source), out),
-                Purpose::Follow | Purpose::Join => self.become_joining(now, None, out),
-            }
-            return false;
-        };
-        let dissolved = std::mem::take(&mut self.merging);
-        // Also without being asked: the claimant that it has promised to may be of another log. A
-        // group that comes together again in its own log has merged with nobody.
-        let is_another = had_log && old_log != new_log;
-        if is_another || dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
-            // What the old group ordered after the fork is in no common log; own readings among it
-            // are sent again.
-            let (from, to) = (fork.next(), self.log.contiguous());
-            let (log, into_log) = (old_log.clone(), new_log);
-            let leader = source.id().clone();
-            let merged = Delivery::Merged {
-                log: log.clone(),
-                at: fork,
-                into: into_log.clone(),
-                leader: leader.clone(),
-            };
-            out.push(Output::Deliver(merged));
-            out.push(Output::Note(Note::Merged {
-                into: leader,
-                log,
-                into_log,
-                from,
-                to,
-                new_from: from,
-                new_to: held,
-            }));
-        }
-        if purpose != Purpose::Lead && log.view().is_some() {
-            // Before anything of it is acknowledged.
-            self.remember_view(out);
-        }
-        let waited = self.outbox.waits();
-        self.replace_log(log, fork, out);
-        // An admission may be to an epoch that began long ago.
-        let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
-        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log: self.log.name() }));
-        let resume = match snapshot {
-            None => Seq::ZERO,
-            // A newcomer's first delivery is the view that lets it in, or as many entries before it
-            // as it asked for.
-            Some(at) if newcomer => {
-                let first_view = match purpose {
-                    Purpose::Join => self.log.view_at(),
-                    Purpose::Follow | Purpose::Lead => {
-                        self.log.first_view_of(&self.me.member).unwrap_or(target.next())
-                    }
-                };
-                at.max(Seq(first_view
-                    .previous()
-                    .0
-                    .saturating_sub(self.config.knobs().late_join.entries())))
-            }
-            Some(at) => at,
-        };
-        // Whoever was away gets the readings since, but joins with the view that admits it.
-        let let_in = (purpose == Purpose::Join).then(|| self.log.view_at());
-        self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, let_in), out);
-        if let Some(at) = snapshot {
-            out.push(Output::Note(Note::StateTransfer {
-                log: self.log.name(),
-                at,
-                resume: self.sinks.delivered(),
-                epoch: epoch.clone(),
-            }));
-        }
-        self.wants_changed = true;
-        match purpose {
-            Purpose::Join => {
-                self.become_member(now, now, source, epoch, out);
-                self.say_leave(now, out);
-            }
-            Purpose::Follow => {
-                self.outbox.rewind(self.log.last_oseq(&self.me.member));
-                if waited {
-                    self.say_leave(now, out);
-                }
-            }
-            Purpose::Lead => self.announce(now, out),
-        }
-        true
     }
 
     /// Puts another log in the place of the present one, with what follows from it for this peer's

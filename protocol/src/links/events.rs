@@ -20,7 +20,9 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         if let Some(known) = knows.filter(|known| {
-            self.me.member.inc.may_be_followed_by(*known) && self.been_member && self.is_own(member)
+            self.env.me.member.inc.may_be_followed_by(*known)
+                && self.env.been_member
+                && self.is_own(member)
         }) {
             self.doubt_own_life(now, member, None, known, out);
             return;
@@ -51,13 +53,13 @@ impl Node {
     pub(crate) fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
         self.role.follower().acked = Seq::ZERO;
         self.acknowledge_again(now, out);
-        self.outbox.rewind(self.log.last_oseq(&self.me.member));
-        if let Some(witness) = &mut self.witness {
+        self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
+        if let Some(witness) = &mut self.env.witness {
             witness.asked = false;
         }
         self.ask_as_witness(now, out);
         self.say_leave(now, out);
-        self.ask_missing(now, out);
+        self.env.ask_missing(now, out);
     }
 
     /// A process is proven gone.
@@ -122,7 +124,7 @@ mod tests {
         );
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
         let hello = Hello {
-            cluster: node.config.cluster(),
+            cluster: node.env.config.cluster(),
             from: contact(dialled, 8),
             link: 1,
             end,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::discovery::Via;
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::Output;
 use crate::log::Log;
@@ -90,39 +91,22 @@ impl Node {
             (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
             (Role::Follower(_), _) => {
                 // Whom to ask; the asker finds out for itself whether it is true.
-                if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
+                if matches!(via, Via::Datagram(_)) && !self.env.is_one_of_few() {
                     // Everybody has heard it, the leader too, most likely; a few hints are enough,
                     // and it asks again.
                     return;
                 }
                 let word = self.leader_announcement(Some(join.ask));
                 word.into_iter()
-                    .for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
+                    .for_each(|word| self.env.reply(now, via, Message::Coordinator(word), out));
             }
             (Role::Joining(_), Via::Datagram(_)) => {
                 self.on_fellow_joiner(now, join.from, join.has_history)
             }
             (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => {
-                self.refuse(now, from, Some(join.ask), Reason::Busy, out)
+                self.env.refuse(now, from, Some(join.ask), Reason::Busy, out)
             }
             (Role::Joining(_) | Role::Candidate(_), Via::Datagram(_) | Via::Passed) => {}
-        }
-    }
-
-    /// Answers on the way that a word has come.
-    pub(crate) fn reply(
-        &mut self,
-        now: Time,
-        via: Via<'_>,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) {
-        match via {
-            Via::Link(member) => {
-                self.send(now, member, message, out);
-            }
-            Via::Datagram(source) => self.answer_to(now, source, message, out),
-            Via::Passed => {}
         }
     }
 
@@ -136,62 +120,63 @@ impl Node {
         let contact = join.from.clone();
         let asked = matches!(via, Via::Link(_));
         let refused = |reason| Message::Rejected(Rejected { ask: Some(join.ask), reason });
-        if *contact.id() == *self.me.id() {
-            let holder = self.me.address;
-            self.reply(now, via, refused(Reason::DuplicateId { holder }), out);
+        if *contact.id() == *self.env.me.id() {
+            let holder = self.env.me.address;
+            self.env.reply(now, via, refused(Reason::DuplicateId { holder }), out);
             return;
         }
-        if let Some(known) = self.log.later_incarnation(&contact.member) {
-            let is_out = self.log.view().is_none_or(|view| view.find(contact.id()).is_none());
-            if self.links.is_linked(&contact.member) {
-                self.send(now, &contact.member, refused(Reason::OldIncarnation { known }), out);
+        if let Some(known) = self.env.log.later_incarnation(&contact.member) {
+            let is_out = self.env.log.view().is_none_or(|view| view.find(contact.id()).is_none());
+            if self.env.links.is_linked(&contact.member) {
+                self.env.send(now, &contact.member, refused(Reason::OldIncarnation { known }), out);
                 return;
             }
-            self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
+            self.env.reply(now, via, refused(Reason::OldIncarnation { known }), out);
             // Who is heard may hear nobody: like any other that asks it is dialled, and told over
             // the link.
             if asked || !is_out {
                 return;
             }
         }
-        let known = self.log.view().and_then(|view| view.find(contact.id())).cloned();
+        let known = self.env.log.view().and_then(|view| view.find(contact.id())).cloned();
         if let Some(known) = &known {
             if known.member == contact.member {
                 if known.birth != contact.birth {
                     let known = known.member.inc;
-                    self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
+                    self.env.reply(now, via, refused(Reason::OldIncarnation { known }), out);
                 } else if asked {
                     self.readmit(now, &join, out);
                 } else {
                     // It has lost its leader, or somebody speaks in its name: it is told over the
                     // link, and asks there.
-                    let word = self.announcement(Some(join.ask), Some(&contact.member));
-                    self.send(now, &contact.member, Message::Coordinator(word), out);
+                    let word = self.env.announcement(Some(join.ask), Some(&contact.member));
+                    self.env.send(now, &contact.member, Message::Coordinator(word), out);
                 }
                 return;
             }
         } else if self
+            .env
             .log
             .view()
-            .is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max)
+            .is_some_and(|view| view.size() as u64 >= self.env.config.knobs().members_max)
         {
-            self.reject(
+            self.env.reject(
                 Some(contact.id()),
                 "NEW_PEER_REQUEST",
                 "the group has members_max members",
                 out,
             );
-            self.reply(now, via, refused(Reason::Busy), out);
+            self.env.reply(now, via, refused(Reason::Busy), out);
             return;
         }
-        let ready = asked || self.links.is_linked(&contact.member);
-        let may_dial = ready || self.strangers.may_dial(now, contact.address);
+        let ready = asked || self.env.links.is_linked(&contact.member);
+        let may_dial = ready || self.env.strangers.may_dial(now, contact.address);
         let Role::Leader(leader) = &mut self.role else { return };
         let by_datagram = leader.entrants.values().filter(|entrant| !entrant.ready).count();
-        let crowded = leader.entrants.len() as u64 >= self.config.knobs().members_max
+        let crowded = leader.entrants.len() as u64 >= self.env.config.knobs().members_max
             || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
         if crowded && !leader.entrants.contains_key(contact.id()) {
-            self.reply(now, via, refused(Reason::Busy), out);
+            self.env.reply(now, via, refused(Reason::Busy), out);
             return;
         }
         if !may_dial {
@@ -225,15 +210,15 @@ impl Node {
         self.probe_older_life(now, &id);
         let Role::Leader(leader) = &mut self.role else { return };
         if ready && leader.batch_at.is_none() {
-            leader.batch_at = Some(now + self.config.knobs().join_batch);
+            leader.batch_at = Some(now + self.env.config.knobs().join_batch);
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
     }
 
     /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that
     /// one is asked for a beat, once.
     pub(crate) fn probe_older_life(&mut self, now: Time, id: &PeerId) {
-        let knows = self.log.view().is_some_and(|view| view.find(id).is_some());
+        let knows = self.env.log.view().is_some_and(|view| view.find(id).is_some());
         let Role::Leader(leader) = &mut self.role else { return };
         if knows
             && leader
@@ -248,9 +233,9 @@ impl Node {
 
     /// A link to somebody stands: if it asks to be admitted, it can be now.
     pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let batch_at = now + self.config.knobs().join_batch;
-        let said = self.links.contact(member).cloned();
-        let later = self.log.later_incarnation(member);
+        let batch_at = now + self.env.config.knobs().join_batch;
+        let said = self.env.links.contact(member).cloned();
+        let later = self.env.log.later_incarnation(member);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(entrant) =
             leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member)
@@ -263,8 +248,8 @@ impl Node {
                 reason: Reason::OldIncarnation { known },
             });
             leader.entrants.remove(&member.id);
-            self.wants_changed = true;
-            self.send(now, member, refused, out);
+            self.env.wants_changed = true;
+            self.env.send(now, member, refused, out);
             return;
         }
         entrant.ready = true;
@@ -272,8 +257,8 @@ impl Node {
         leader.batch_at = leader.batch_at.or(Some(batch_at));
         let ask = (!entrant.asked && entrant.promised > leader.epoch).then_some(entrant.ask);
         if ask.is_some() {
-            let word = self.announcement(ask, Some(member));
-            self.send(now, member, Message::Coordinator(word), out);
+            let word = self.env.announcement(ask, Some(member));
+            self.env.send(now, member, Message::Coordinator(word), out);
         }
         self.probe_older_life(now, &member.id);
     }
@@ -299,26 +284,9 @@ impl Node {
         if let Some(entrant) = leader.entrants.remove(&of.id) {
             let reason = Reason::DuplicateId { holder: holder.address };
             let word = Message::Rejected(Rejected { ask: Some(entrant.ask), reason });
-            self.send(now, &entrant.contact.member, word, out);
-            self.wants_changed = true;
+            self.env.send(now, &entrant.contact.member, word, out);
+            self.env.wants_changed = true;
         }
-    }
-
-    /// Entrants that have stopped asking are forgotten.
-    pub(crate) fn forget_entrants(&mut self, now: Time) {
-        let patience = self.config.knobs().join_patience.max(ASKED_AGAIN);
-        let Self { role: Role::Leader(leader), links, strangers, .. } = self else { return };
-        let before = leader.entrants.len();
-        leader.entrants.retain(|_, entrant| {
-            let vain = links
-                .vain_dials(&entrant.contact.member)
-                .filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
-            if let Some(dials) = vain {
-                strangers.on_vain_dials(now, entrant.contact.address, dials);
-            }
-            vain.is_none() && now.since(entrant.seen) < patience
-        });
-        self.wants_changed |= leader.entrants.len() != before;
     }
 
     /// A peer that is in the view asks again: it is told again.
@@ -332,8 +300,10 @@ impl Node {
             }
             return;
         }
-        if leader.progress.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
-            let start = start_for(&self.log, &Past::of(join));
+        if leader.progress.contains_key(join.from.id())
+            && self.env.links.is_linked(&join.from.member)
+        {
+            let start = start_for(&self.env.log, &Past::of(join));
             self.admit(now, &join.from.member, join.ask, start, out);
         }
     }
@@ -347,14 +317,51 @@ impl Node {
         start: Seq,
         out: &mut Vec<Output>,
     ) {
-        let epoch = self.log.epoch();
-        let snapshot = self.log.snapshot(start);
+        let epoch = self.env.log.epoch();
+        let snapshot = self.env.log.snapshot(start);
         let cursor = snapshot.seq;
-        let (view_at, high) = (self.log.view_at(), self.log.contiguous());
+        let (view_at, high) = (self.env.log.view_at(), self.env.log.contiguous());
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(progress) = leader.progress.get_mut(&member.id) {
             progress.admit(ask, cursor, high, now);
         }
-        self.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
+        self.env.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
+    }
+
+    /// Entrants that have stopped asking are forgotten.
+    pub(crate) fn forget_entrants(&mut self, now: Time) {
+        let patience = self.env.config.knobs().join_patience.max(ASKED_AGAIN);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Env { links, strangers, .. } = &mut self.env;
+        let before = leader.entrants.len();
+        leader.entrants.retain(|_, entrant| {
+            let vain = links
+                .vain_dials(&entrant.contact.member)
+                .filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
+            if let Some(dials) = vain {
+                strangers.on_vain_dials(now, entrant.contact.address, dials);
+            }
+            vain.is_none() && now.since(entrant.seen) < patience
+        });
+        self.env.wants_changed |= leader.entrants.len() != before;
+    }
+}
+
+impl Env {
+    /// Answers on the way that a word has come.
+    pub(crate) fn reply(
+        &mut self,
+        now: Time,
+        via: Via<'_>,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        match via {
+            Via::Link(member) => {
+                self.send(now, member, message, out);
+            }
+            Via::Datagram(source) => self.answer_to(now, source, message, out),
+            Via::Passed => {}
+        }
     }
 }

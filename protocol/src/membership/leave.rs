@@ -18,18 +18,18 @@ use crate::wire::message::{Message, Reason};
 
 impl Node {
     pub(crate) fn on_leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.leaving.is_some() {
+        if self.env.leaving.is_some() {
             return;
         }
         out.push(Output::Note(Note::Leave));
-        let knobs = self.config.knobs();
+        let knobs = self.env.config.knobs();
         let linger = (knobs.join_batch * 3).max(LINGER_LEAST);
-        let until = now + linger + self.config.outcome_timeout() + knobs.heartbeat_interval;
-        self.leaving = Some(Leaving { linger_until: now + linger, until });
+        let until = now + linger + self.env.config.outcome_timeout() + knobs.heartbeat_interval;
+        self.env.leaving = Some(Leaving { linger_until: now + linger, until });
         match &self.role {
             // Between two groups it has readings that the one it comes from has numbered and the
             // other one has not: it goes in first.
-            Role::Joining(_) if self.been_member && self.outbox.last() > Oseq::ZERO => {}
+            Role::Joining(_) if self.env.been_member && self.env.outbox.last() > Oseq::ZERO => {}
             // Nobody counts on a peer that is in no view, and nobody is there to be told by a
             // candidate that is alone.
             Role::Joining(_) => self.stop(StopReason::Left, out),
@@ -46,14 +46,14 @@ impl Node {
     /// leader.
     pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Follower(follower) = &self.role else { return };
-        if self.leaving.is_some() && !self.outbox.waits() {
+        if self.env.leaving.is_some() && !self.env.outbox.waits() {
             let leader = follower.leader.member.clone();
-            self.send(now, &leader, Message::Leave, out);
+            self.env.send(now, &leader, Message::Leave, out);
         }
     }
 
     pub(crate) fn leave_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(leaving) = self.leaving else { return };
+        let Some(leaving) = self.env.leaving else { return };
         if leaving.until <= now {
             self.stop(StopReason::LeftUnconfirmed, out);
             return;
@@ -70,20 +70,20 @@ impl Node {
             Some(progress) => {
                 let into = Successor::Member(progress.contact.member.clone());
                 leader.retiring =
-                    Some(Retiring { until: now + self.config.knobs().sync_timeout, into });
+                    Some(Retiring { until: now + self.env.config.knobs().sync_timeout, into });
             }
             None if leader.progress.is_empty() => self.stop(StopReason::Left, out),
             // The others leave too: the view without them is on its way, and after it this peer is
             // alone.
             None => {
-                self.leaving = Some(Leaving { linger_until: now + LINGER_LEAST, ..leaving });
+                self.env.leaving = Some(Leaving { linger_until: now + LINGER_LEAST, ..leaving });
             }
         }
     }
 
     /// A retiring leader goes as soon as everyone has everything.
     pub(crate) fn retire(&mut self, now: Time, out: &mut Vec<Output>) {
-        let contiguous = self.log.contiguous();
+        let contiguous = self.env.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
         let Some(retiring) = &leader.retiring else { return };
         let waits = !leader.is_level(contiguous) && retiring.until > now;
@@ -95,20 +95,20 @@ impl Node {
             Successor::Member(_) | Successor::Group(_) if waits => {}
             Successor::Member(successor) => {
                 let why = format!("it leaves and hands over to {}", successor.id);
-                out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch, why }));
+                out.push(Output::Note(Note::StepDown { log: self.env.log.name(), epoch, why }));
                 self.hand_over(now, &successor, out);
             }
             Successor::Group(leader) => {
                 let why = format!("the group becomes part of that of {}", leader.id());
                 out.push(Output::Note(Note::StepDown {
-                    log: self.log.name(),
+                    log: self.env.log.name(),
                     epoch: epoch.clone(),
                     why,
                 }));
                 for member in progress {
-                    self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
+                    self.env.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }
-                self.merging = true;
+                self.env.merging = true;
                 self.become_joining(now, Some(leader), out);
             }
         }
@@ -126,11 +126,11 @@ impl Node {
     ) {
         let follower = self.role.follower();
         let meant = follower.leader.member == *from && follower.epoch == *epoch;
-        if !meant || self.install.is_some() {
+        if !meant || self.env.install.is_some() {
             return;
         }
         // The old leader is alive, missed by nobody, and gives its promise like everybody else.
-        if *successor == self.me.member.id {
+        if *successor == self.env.me.member.id {
             self.become_candidate(now, Cause::Handover, None, out);
         } else {
             self.wait_for_heir(now, successor, out);

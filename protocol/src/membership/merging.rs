@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
 use crate::io::Output;
 use crate::log::entry::Entry;
@@ -70,58 +71,60 @@ impl Node {
         now: Time,
         so: impl FnOnce(&mut MergeRequest) -> bool,
     ) {
-        let first = self.config.knobs().heartbeat_interval;
+        let first = self.env.config.knobs().heartbeat_interval;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(merge_request) = leader.merge_request.take_if(so) else { return };
         // By no fixed measure: everything else has the beat of the heartbeats, and two that ask
         // always find each other busy.
-        let most = self.jitter(2 * self.patience());
-        self.merge_backoffs.put_off(now, merge_request.leader.id(), first, most);
-        self.wants_changed = true;
+        let most = self.env.jitter(2 * self.env.patience());
+        self.env.merge_backoffs.put_off(now, merge_request.leader.id(), first, most);
+        self.env.wants_changed = true;
     }
 
     /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be
     /// able to dial it. So a link is made from here, and what is said on it has the other one ask.
     pub(crate) fn invite(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let (first, until) =
-            (self.config.knobs().heartbeat_interval, now + self.config.knobs().election_timeout);
-        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let (first, until) = (
+            self.env.config.knobs().heartbeat_interval,
+            now + self.env.config.knobs().election_timeout,
+        );
+        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (word.size, &word.epoch);
         let is_free = leader.inviting.is_none()
             && leader.is_numbering()
-            && self.leaving.is_none()
-            && !self.config.is_primary();
+            && self.env.leaving.is_none()
+            && !self.env.config.is_primary();
         let id = word.leader.id();
         if !outranks
             || !is_free
-            || self.log.view().is_some_and(|view| view.names(&word.leader.member))
-            || self.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(now))
+            || self.env.log.view().is_some_and(|view| view.names(&word.leader.member))
+            || self.env.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(now))
         {
             return;
         }
-        let most = self.jitter(2 * self.patience());
-        begin(&mut self.merge_backoffs.invited, now, id, first, most);
+        let most = self.env.jitter(2 * self.env.patience());
+        begin(&mut self.env.merge_backoffs.invited, now, id, first, most);
         if let Role::Leader(leader) = &mut self.role {
             leader.inviting = Some((word.leader.clone(), until));
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.say_invitation(now, &word.leader.member, out);
     }
 
     /// A member of another group speaks of its leader, which may be out of reach: the member is
     /// dialled, and passes on who leads here.
     pub(crate) fn invite_through(&mut self, now: Time, speaker: &Contact, out: &mut Vec<Output>) {
-        let until = now + self.config.knobs().election_timeout;
-        let is_own = self.log.view().is_some_and(|view| view.names(&speaker.member));
+        let until = now + self.env.config.knobs().election_timeout;
+        let is_own = self.env.log.view().is_some_and(|view| view.names(&speaker.member));
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.inviting.is_none()
             && leader.is_numbering()
             && !is_own
-            && !self.config.is_primary()
+            && !self.env.config.is_primary()
         {
             leader.inviting = Some((speaker.clone(), until));
-            self.wants_changed = true;
+            self.env.wants_changed = true;
             self.say_invitation(now, &speaker.member, out);
         }
     }
@@ -132,8 +135,8 @@ impl Node {
         if leader.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
             return;
         }
-        let word = self.announcement(None, Some(to));
-        if self.send(now, to, Message::Coordinator(word), out) {
+        let word = self.env.announcement(None, Some(to));
+        if self.env.send(now, to, Message::Coordinator(word), out) {
             self.forget_invited(to);
         }
     }
@@ -142,16 +145,18 @@ impl Node {
     pub(crate) fn forget_invited(&mut self, member: &Member) {
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.inviting.take_if(|(invited, _)| invited.member == *member).is_some() {
-            self.wants_changed = true;
+            self.env.wants_changed = true;
         }
     }
 
     /// Nobody waits for ever for a link to a leader that it invites.
     pub(crate) fn stop_inviting(&mut self, now: Time) {
         let Role::Leader(leader) = &mut self.role else { return };
-        self.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
+        self.env.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
     }
+}
 
+impl Env {
     /// The group of this peer dissolves into that leader's: should that come to nothing, the next
     /// time is not soon.
     pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
@@ -166,27 +171,27 @@ const ASKED_MOST: usize = 256;
 impl Node {
     /// Another leader beacons: of two groups, the outranked one asks to become part of the other.
     pub(crate) fn court(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let size = self.log.view().map_or(1, |view| view.size() as u64);
-        let until = now + self.config.knobs().election_timeout;
+        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
+        let until = now + self.env.config.knobs().election_timeout;
         let Role::Leader(leader) = &self.role else { return };
         let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
         // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
-        if self.config.is_primary()
+        if self.env.config.is_primary()
             || !outranked
             || leader.merge_request.is_some()
             || !leader.is_numbering()
-            || self.leaving.is_some()
+            || self.env.leaving.is_some()
         {
             return;
         }
-        if !self.merge_backoffs.may_ask(now, word.leader.id()) {
+        if !self.env.merge_backoffs.may_ask(now, word.leader.id()) {
             return;
         }
-        let ask = self.fresh_ask();
+        let ask = self.env.fresh_ask();
         if let Role::Leader(leader) = &mut self.role {
             leader.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.ask_to_merge(now, &word.leader.member, out);
     }
 
@@ -202,13 +207,70 @@ impl Node {
         };
         let leading = Leading {
             epoch: leader.epoch.clone(),
-            size: self.log.view().map_or(1, |view| view.size() as u64),
+            size: self.env.log.view().map_or(1, |view| view.size() as u64),
         };
         let ask = merge_request.ask;
-        let request = self.join_request(ask, Some(leading));
-        self.send(now, to, Message::NewPeerRequest(request), out);
+        let request = self.env.join_request(ask, Some(leading));
+        self.env.send(now, to, Message::NewPeerRequest(request), out);
     }
 
+    pub(crate) fn on_merge_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: &JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(theirs) = &join.leading else { return };
+        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
+        let Role::Leader(leader) = &self.role else { return };
+        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
+        // One that it would like to ask, and cannot reach, is nobody to wait for.
+        let asks = leader
+            .merge_request
+            .as_ref()
+            .is_some_and(|merge_request| self.env.links.is_linked(&merge_request.leader.member));
+        if outranks
+            && !self.env.config.is_primary()
+            && !asks
+            && leader.is_numbering()
+            && self.env.leaving.is_none()
+        {
+            self.stop_merge_request(now, |_| true);
+            let word = self.env.announcement(Some(join.ask), Some(from));
+            self.env.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.env.refuse(now, from, Some(join.ask), Reason::Busy, out);
+        }
+    }
+
+    /// The other leader has said yes, which proves both directions: the group's last view names
+    /// whom to join.
+    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.env.config.knobs().sync_timeout;
+        let Some(view) = self.env.log.view().cloned() else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
+        if !leader.is_numbering() {
+            return;
+        }
+        let Some(merge_request) = leader.merge_request.take() else { return };
+        // Where it is, it has said on the link.
+        let into = self
+            .env
+            .links
+            .contact(&merge_request.leader.member)
+            .cloned()
+            .unwrap_or(merge_request.leader);
+        let id = into.id().clone();
+        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
+        let mut last = View { view_id: view.view_id.next(), ..view };
+        last.successor = Some(into);
+        self.env.append(Entry::View(last), out);
+        self.env.put_off_dissolving(now, &id);
+    }
+}
+
+impl Env {
     pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
         let lineage = self.log.shortened(LINEAGE_SENT);
         // What it holds and has not handed over (`safe`) comes again: no more than this is its
@@ -225,60 +287,6 @@ impl Node {
             has_history: self.has_history,
             recent,
         }
-    }
-
-    pub(crate) fn on_merge_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        join: &JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(theirs) = &join.leading else { return };
-        let size = self.log.view().map_or(1, |view| view.size() as u64);
-        let Role::Leader(leader) = &self.role else { return };
-        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
-        // One that it would like to ask, and cannot reach, is nobody to wait for.
-        let asks = leader
-            .merge_request
-            .as_ref()
-            .is_some_and(|merge_request| self.links.is_linked(&merge_request.leader.member));
-        if outranks
-            && !self.config.is_primary()
-            && !asks
-            && leader.is_numbering()
-            && self.leaving.is_none()
-        {
-            self.stop_merge_request(now, |_| true);
-            let word = self.announcement(Some(join.ask), Some(from));
-            self.send(now, from, Message::Coordinator(word), out);
-        } else {
-            self.refuse(now, from, Some(join.ask), Reason::Busy, out);
-        }
-    }
-
-    /// The other leader has said yes, which proves both directions: the group's last view names
-    /// whom to join.
-    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.config.knobs().sync_timeout;
-        let Some(view) = self.log.view().cloned() else { return };
-        let Role::Leader(leader) = &mut self.role else { return };
-        if !leader.is_numbering() {
-            return;
-        }
-        let Some(merge_request) = leader.merge_request.take() else { return };
-        // Where it is, it has said on the link.
-        let into = self
-            .links
-            .contact(&merge_request.leader.member)
-            .cloned()
-            .unwrap_or(merge_request.leader);
-        let id = into.id().clone();
-        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
-        let mut last = View { view_id: view.view_id.next(), ..view };
-        last.successor = Some(into);
-        self.append(Entry::View(last), out);
-        self.put_off_dissolving(now, &id);
     }
 }
 

@@ -73,7 +73,7 @@ impl Node {
     #[must_use]
     pub fn activity(&self) -> Activity {
         match &self.role {
-            _ if self.install.is_some() => Activity::Building,
+            _ if self.env.install.is_some() => Activity::Building,
             Role::Joining(_) => Activity::Joining,
             Role::Follower(_) => Activity::Member,
             Role::Leader(_) => Activity::Leader,

@@ -20,8 +20,8 @@ impl Node {
     /// What it keeps.
     #[must_use]
     pub fn holding(&self) -> Holding {
-        let built = self.install.as_ref().map_or(0, |install| install.entries.weight());
-        let knobs = self.config.knobs();
+        let built = self.env.install.as_ref().map_or(0, |install| install.entries.weight());
+        let knobs = self.env.config.knobs();
         let own = knobs.merge_retain_bytes.max(knobs.window_bytes)
             + knobs.window_bytes
             + knobs.payload_max;
@@ -57,16 +57,17 @@ impl Node {
             Role::Leader(leader) => leader.rows(),
         };
         let witness = self
+            .env
             .witness
             .as_ref()
             .map_or(0, |witness| witness.electors.len() + witness.claims.len());
         Holding {
-            bytes: self.log.weight() + built + self.outbox.bytes(),
-            bytes_most: self.kept_most() + own,
-            rows: self.log.rows()
-                + self.sinks.rows()
-                + self.outbox.rows()
-                + self.links.rows()
+            bytes: self.env.log.weight() + built + self.env.outbox.bytes(),
+            bytes_most: self.env.kept_most() + own,
+            rows: self.env.log.rows()
+                + self.env.sinks.rows()
+                + self.env.outbox.rows()
+                + self.env.links.rows()
                 + roles
                 + witness,
         }

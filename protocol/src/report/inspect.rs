@@ -36,58 +36,58 @@ impl Node {
     /// The highest epoch that it has promised.
     #[must_use]
     pub fn promised(&self) -> &Epoch {
-        &self.promised
+        &self.env.promised
     }
 
     /// The epoch of its log, the one in which it may append.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.log.epoch()
+        self.env.log.epoch()
     }
 
     /// The name of its log: the first epoch of the lineage.
     #[must_use]
     pub fn log_id(&self) -> Epoch {
-        self.log.log_id()
+        self.env.log.log_id()
     }
 
     /// Whether it has never been in a view, as far as it knows (mode `primary`): only such peers
     /// found a group.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        !self.has_history && self.log.is_none()
+        !self.env.has_history && self.env.log.is_none()
     }
 
     /// Where its log ends.
     #[must_use]
     pub fn contiguous(&self) -> Seq {
-        self.log.contiguous()
+        self.env.log.contiguous()
     }
 
     /// The position above which its log is retained.
     #[must_use]
     pub fn base(&self) -> Seq {
-        self.log.base()
+        self.env.log.base()
     }
 
     /// The position up to which it takes its log for stable.
     #[must_use]
     pub fn stable(&self) -> Seq {
-        self.log.stable()
+        self.env.log.stable()
     }
 
     /// How many bytes the retained part of its log weighs.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.log.weight()
+        self.env.log.weight()
     }
 
     /// What each epoch of its log covers: the first position and the last; the last one ends where
     /// the log does.
     pub fn covers(&self) -> impl DoubleEndedIterator<Item = (&Epoch, Seq, Seq)> {
-        let rows = self.log.lineage();
+        let rows = self.env.log.lineage();
         let end = |at: usize| {
-            rows.get(at + 1).map_or(self.log.contiguous(), |next| next.first.previous())
+            rows.get(at + 1).map_or(self.env.log.contiguous(), |next| next.first.previous())
         };
         rows.iter().enumerate().map(move |(at, row)| (&row.epoch, row.first, end(at)))
     }
@@ -95,25 +95,25 @@ impl Node {
     /// The newest two views of its log and where they stand, newest first.
     #[must_use]
     pub fn last_views(&self) -> Vec<(Seq, View)> {
-        self.log.last_views()
+        self.env.log.last_views()
     }
 
     /// Where the view stands by which a member of the newest view came in last; none where it came
     /// in before what is retained.
     #[must_use]
     pub fn came_in(&self, member: &Member) -> Option<Seq> {
-        self.log.came_in(member)
+        self.env.log.came_in(member)
     }
 
     /// The last of a member's numbers that stands in its log.
     #[must_use]
     pub fn last_oseq(&self, member: &Member) -> Oseq {
-        self.log.last_oseq(member)
+        self.env.log.last_oseq(member)
     }
 
     /// What it retains between two positions, both included.
     pub fn between(&self, first: Seq, last: Seq) -> impl Iterator<Item = (Seq, Entry)> {
-        self.log.between(first, last)
+        self.env.log.between(first, last)
     }
 
     /// Of a leader: how much of its log it believes each of the others to hold.
@@ -142,7 +142,7 @@ impl Node {
     /// Whether it follows a leader, in the epoch of its log.
     #[must_use]
     pub fn follows(&self) -> bool {
-        matches!(&self.role, Role::Follower(follower) if self.log.is_in(&follower.epoch))
+        matches!(&self.role, Role::Follower(follower) if self.env.log.is_in(&follower.epoch))
     }
 
     /// Whether it is in no group, and looks for one.
@@ -184,23 +184,23 @@ impl Node {
     /// How many readings of its own it keeps.
     #[must_use]
     pub fn keeps_own(&self) -> u64 {
-        self.outbox.readings().map(|(_, _, readings)| readings.len()).sum()
+        self.env.outbox.readings().map(|(_, _, readings)| readings.len()).sum()
     }
 
     /// The position up to which it has handed its log over.
     #[must_use]
     pub fn delivered(&self) -> Seq {
-        self.sinks.delivered()
+        self.env.sinks.delivered()
     }
 
     /// What its log retains, position by position, with the epoch of each.
     pub fn entries(&self) -> impl Iterator<Item = (Seq, Epoch, Entry)> {
-        let retained = self.log.between(self.log.base(), self.log.contiguous());
+        let retained = self.env.log.between(self.env.log.base(), self.env.log.contiguous());
         retained.flat_map(move |(first, entry)| {
             let positions: Vec<Entry> = entry.singly().collect();
             (0_u64..).zip(positions).map(move |(place, entry)| {
                 let seq = first.plus(place);
-                (seq, self.log.epoch_at(seq), entry)
+                (seq, self.env.log.epoch_at(seq), entry)
             })
         })
     }

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 
+use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
@@ -27,10 +28,20 @@ impl Node {
         let Role::Follower(follower) = &self.role else { return false };
         let leader = follower.leader.member.clone();
         question.len() <= QUESTION_MOST
-            && self.links.is_linked(&leader)
-            && self.send(now, &leader, Message::Query { ask, question }, out)
+            && self.env.links.is_linked(&leader)
+            && self.env.send(now, &leader, Message::Query { ask, question }, out)
     }
 
+    /// The leader's program has answered.
+    pub(crate) fn on_answer(&self, from: &Member, ask: u64, answer: Bytes, out: &mut Vec<Output>) {
+        let Role::Follower(follower) = &self.role else { return };
+        if follower.leader.member == *from {
+            out.push(Output::Answered { ask, answer });
+        }
+    }
+}
+
+impl Env {
     /// Answers a member.
     pub(crate) fn answer_query(
         &mut self,
@@ -49,14 +60,6 @@ impl Node {
     pub(crate) fn on_query(&self, from: &Member, ask: u64, question: Bytes, out: &mut Vec<Output>) {
         if self.log.view().is_some_and(|view| view.names(from)) && question.len() <= QUESTION_MOST {
             out.push(Output::Asked { from: from.clone(), ask, question });
-        }
-    }
-
-    /// The leader's program has answered.
-    pub(crate) fn on_answer(&self, from: &Member, ask: u64, answer: Bytes, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        if follower.leader.member == *from {
-            out.push(Output::Answered { ask, answer });
         }
     }
 }

@@ -96,35 +96,35 @@ impl Node {
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        let view = self.log.view();
+        let view = self.env.log.view();
         Status {
-            peer_id: self.me.member.id.clone(),
-            incarnation: self.me.member.inc,
-            address: self.me.address,
+            peer_id: self.env.me.member.id.clone(),
+            incarnation: self.env.me.member.inc,
+            address: self.env.me.address,
             role: self.role_name().to_owned(),
-            mode: self.config.knobs().mode,
-            blocked: self.blocked.clone(),
-            leaving: self.leaving.is_some(),
+            mode: self.env.config.knobs().mode,
+            blocked: self.env.blocked.clone(),
+            leaving: self.env.leaving.is_some(),
             leader: self.leader_id(),
-            log: self.log.name(),
-            epoch: self.log.epoch().to_string(),
-            epoch_inc: self.log.epoch().owner.inc,
-            promised: self.promised.to_string(),
-            promised_inc: self.promised.owner.inc,
+            log: self.env.log.name(),
+            epoch: self.env.log.epoch().to_string(),
+            epoch_inc: self.env.log.epoch().owner.inc,
+            promised: self.env.promised.to_string(),
+            promised_inc: self.env.promised.owner.inc,
             view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
             members: view.map_or_else(Vec::new, crate::log::view::View::ids),
-            contiguous: self.log.contiguous(),
-            delivered: self.sinks.delivered(),
-            stable: self.log.stable(),
-            published: self.outbox.last(),
-            ordered: self.outbox.ordered(),
+            contiguous: self.env.log.contiguous(),
+            delivered: self.env.sinks.delivered(),
+            stable: self.env.log.stable(),
+            published: self.env.outbox.last(),
+            ordered: self.env.outbox.ordered(),
         }
     }
 
     /// Bytes of its own readings that are accepted and have no place in the log yet.
     #[must_use]
     pub fn unordered_bytes(&self) -> u64 {
-        self.outbox.waiting_bytes()
+        self.env.outbox.waiting_bytes()
     }
 
     /// How far each member is, as far as its leader knows: the last position that it has
@@ -139,7 +139,10 @@ impl Node {
                 .collect(),
             Role::Joining(_) | Role::Follower(_) | Role::Candidate(_) => Vec::new(),
         };
-        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(progress).collect()
+        [(self.env.me.member.clone(), self.env.log.contiguous())]
+            .into_iter()
+            .chain(progress)
+            .collect()
     }
 }
 

@@ -7,9 +7,9 @@
 
 mod page;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
 use crate::install::{Base, Install, Purpose};
 use crate::io::Output;
@@ -49,40 +49,312 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         self.deliver_last(out);
-        self.install = None;
-        self.witness = None;
-        if self.log.view().is_none() {
+        self.env.install = None;
+        self.env.witness = None;
+        if self.env.log.view().is_none() {
             // A cut that never got its first view is nobody's log; two that went on from it would
             // fork it in silence.
-            self.log = Log::empty();
+            self.env.log = Log::empty();
         }
-        let ask = self.fresh_ask();
-        let target =
-            target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
+        let ask = self.env.fresh_ask();
+        let target = target
+            .filter(|contact| contact.member != self.env.me.member)
+            .map(|contact| (contact, now));
         let asked = target.as_ref().map(|(contact, _)| contact.member.clone());
         self.role = Role::Joining(Joining {
-            since: now,
-            quiet_since: now,
-            ask,
             ask_at: now + FIRST_WAIT,
             wait: FIRST_WAIT,
-            silent_until: None,
-            heard: BTreeMap::new(),
             target,
-            reported: None,
-            deferring: None,
-            accused_by: None,
-            let_down: BTreeSet::new(),
-            full: None,
-            with_history: BTreeSet::new(),
-            gives_way_until: None,
+            ..Joining::new(now, ask)
         });
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         if let Some(member) = asked {
             self.ask_to_join(now, &member, out);
         }
     }
 
+    pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.doubt_fullness(now);
+        let Role::Joining(joining) = &self.role else { return };
+        if self.env.found_at(joining) <= now {
+            self.found(now, out);
+            return;
+        }
+        if joining.ask_at > now {
+            return;
+        }
+        let (ask, target) = (joining.ask, joining.target.clone());
+        let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        let crowd = crowd_pause(joining.heard.len());
+        let pause = self.env.jitter(next);
+        let silent_until = crowd.map(|pause| now + self.env.jitter(pause));
+        if let Role::Joining(joining) = &mut self.role {
+            joining.wait = next;
+            joining.silent_until = silent_until;
+            joining.ask_at = (now + pause).max(silent_until.unwrap_or(now));
+        }
+        let request = self.env.join_request(ask, None);
+        self.env.broadcast(Message::NewPeerRequest(request), out);
+        self.introduce_linked(now, out);
+        if let Some((contact, _)) = target {
+            self.ask_to_join(now, &contact.member, out);
+        }
+    }
+
+    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it
+    /// the time to.
+    fn found(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.env.config.outcome_timeout();
+        let own = self.env.me.priority();
+        let Role::Joining(joining) = &mut self.role else { return };
+        let heard_for =
+            crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
+        joining.heard.retain(|_, (contact, at)| {
+            now.since(*at) < heard_for || self.env.links.is_linked(&contact.member)
+        });
+        joining.with_history.retain(|id| joining.heard.contains_key(id));
+        joining.target = None;
+        joining.reported = None;
+        self.env.install = None;
+        if !self.may_found(now, out) {
+            return;
+        }
+        let Role::Joining(joining) = &mut self.role else { return };
+        if let Some((better, _)) = joining.deferring.take() {
+            joining.let_down.insert(better);
+        }
+        let others = joining.heard.values().map(|(contact, _)| contact);
+        // It may be somebody's word only that a better one is there: after one that did not found
+        // the group, those that are linked are waited for, and nobody else.
+        let (primary, founders) =
+            (self.env.config.is_primary(), &self.env.config.knobs().bootstrap);
+        let is_there = |contact: &&Contact| {
+            (!primary || founders.contains(contact.id()))
+                && (joining.let_down.is_empty() || self.env.links.is_linked(&contact.member))
+        };
+        let better = others
+            .filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()))
+            .filter(is_there);
+        match better.max_by_key(|contact| contact.priority()) {
+            Some(better) => joining.deferring = Some((better.id().clone(), until)),
+            None => self.become_candidate(now, Cause::FirstView, None, out),
+        }
+    }
+
+    /// Whether this peer leaves it to others to claim.
+    pub(crate) fn gives_way(&self, now: Time) -> bool {
+        matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
+    }
+
+    /// The leader that this peer asks to admit it, as long as that may still be about to answer.
+    /// Nobody vouches for longer for a leader that has not: it may be deaf.
+    pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
+        let Role::Joining(joining) = &self.role else { return None };
+        let (leader, since) = joining.target.as_ref()?;
+        let fresh = now.since(*since) <= self.env.config.knobs().join_timeout;
+        (fresh || self.env.install.is_some()).then(|| leader.clone())
+    }
+
+    /// Asks a leader to be admitted, if a link to it stands.
+    pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &self.role else { return };
+        if joining.target.as_ref().is_none_or(|(contact, _)| contact.member != *to) {
+            return;
+        }
+        let request = self.env.join_request(joining.ask, None);
+        self.env.send(now, to, Message::NewPeerRequest(request), out);
+    }
+
+    /// Another joiner is there.
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, has_history: bool) {
+        let soon = now + self.env.jitter(FIRST_WAIT / 4);
+        let Role::Joining(joining) = &mut self.role else { return };
+        if *contact.id() == self.env.me.member.id
+            || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id()))
+        {
+            return;
+        }
+        if has_history {
+            joining.with_history.insert(contact.id().clone());
+        } else {
+            joining.with_history.remove(contact.id());
+        }
+        // A process with several addresses says each of them in its own network; it is heard anew,
+        // and is no news.
+        let process = |contact: &Contact| (contact.member.clone(), contact.birth);
+        let before = joining.heard.remove(contact.id());
+        let same = before.filter(|(before, _)| process(before) == process(&contact));
+        let news = same.is_none();
+        // Of one announcement the first copy counts.
+        let kept =
+            same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
+        if news {
+            // It may not have heard this peer, which may be in the middle of a long pause.
+            self.env.wants_changed |= self.env.config.is_primary();
+            joining.quiet_since = now;
+            joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
+        }
+    }
+
+    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay.
+    /// Either only says whom to ask.
+    pub(crate) fn on_beacon(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        match &mut self.role {
+            Role::Joining(joining) => {
+                joining.reported = joining.reported.or(Some(now));
+                let announcement = word.leader.member == *from;
+                let better = joining.target.as_ref().is_none_or(|(target, since)| {
+                    announcement
+                        && target.member != *from
+                        && now.since(*since) > self.env.config.knobs().join_timeout
+                });
+                if better && self.env.install.is_none() {
+                    joining.target = Some((word.leader.clone(), now));
+                    self.env.wants_changed = true;
+                    self.ask_to_join(now, &word.leader.member, out);
+                }
+            }
+            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
+            // Somebody who follows it speaks of it.
+            Role::Leader(_) => self.meet(now, word, out),
+            // Everyone it could ask may be gone from a group that has gone on without it.
+            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
+                self.on_veto(now, from, word.leader.clone(), out);
+            }
+            Role::Follower(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// A leader has answered the open question by datagram: its group is full. Only leaders answer
+    /// so in that way.
+    pub(crate) fn on_turned_away(
+        &mut self,
+        now: Time,
+        by: &PeerId,
+        rejected: &Rejected,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
+            joining.full = Some(now);
+            self.env.tell_blocked(
+                format!(
+                    "the group of {by} has members_max members and admits nobody; waiting for room"
+                ),
+                out,
+            );
+        }
+    }
+
+    /// Mode `available`: a group that has not said again that it is full may have room, or be gone.
+    /// So this peer takes readings again, and they wait.
+    fn doubt_fullness(&mut self, now: Time) {
+        let Role::Joining(joining) = &self.role else { return };
+        let is_told = joining.full.is_some_and(|at| now.since(at) <= LAST_WAIT);
+        if !self.env.config.is_primary() && !is_told {
+            self.env.blocked = None;
+        }
+    }
+
+    /// The leader that was asked is gone, or does not lead.
+    pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if joining.target.as_ref().is_some_and(|(contact, _)| contact.member == *member) {
+            joining.target = None;
+            joining.reported = None;
+            joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
+            if self.env.install.as_ref().is_some_and(|install| install.source.member == *member) {
+                self.env.install = None;
+            }
+            self.env.wants_changed = true;
+        }
+    }
+
+    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody
+    /// else says so, or nothing would become stable in the group of the other leader until that one
+    /// misses it. To what is of an older epoch than its own it says `STALE` anyway.
+    pub(crate) fn on_added(
+        &mut self,
+        now: Time,
+        from: &Member,
+        added: Added,
+        out: &mut Vec<Output>,
+    ) {
+        let joining = match &self.role {
+            Role::Joining(joining) => joining,
+            Role::Follower(follower) => {
+                if follower.leader.member != *from && added.epoch >= self.env.promised {
+                    self.env.refuse(now, from, Some(added.ask), Reason::NotMember, out);
+                }
+                return;
+            }
+            // A group has gone on, and takes it in: it asks as one that joins.
+            Role::Candidate(candidate)
+                if self.env.blocked.is_some()
+                    && candidate.only_asks()
+                    && added.epoch >= self.env.promised =>
+            {
+                let leader = self.env.links.contact(from).cloned();
+                self.become_joining(now, leader, out);
+                return;
+            }
+            Role::Candidate(_) | Role::Leader(_) => return,
+        };
+        if added.ask != joining.ask
+            || added.epoch < self.env.promised
+            || added.view_at < added.snapshot.seq
+        {
+            return;
+        }
+        let Some(source) = self.env.links.contact(from).cloned() else { return };
+        if let Role::Joining(joining) = &mut self.role {
+            joining.target = Some((source.clone(), now));
+            joining.reported = Some(now);
+        }
+        self.env.promise_to(&added.epoch, &from.id, out);
+        let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
+        let base = self.env.base_for(added.snapshot);
+        self.env.install = Some(Install {
+            purpose: Purpose::Join,
+            epoch: added.epoch,
+            source,
+            entries: Tail::new(base.end()),
+            view: base.view(&self.env.log),
+            base,
+            lineage,
+            target,
+            ask: 0,
+            bursts: 0,
+            retry_at: now + self.env.config.knobs().join_patience,
+        });
+        self.env.wants_changed = true;
+        self.install_if_complete(now, out);
+    }
+
+    /// Some of the entries that a joiner is waiting for.
+    pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
+        let patience = self.env.config.knobs().join_patience;
+        if self.env.holds_too_much() {
+            self.env.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
+        if let Some(install) = &mut self.env.install
+            && install.extend(ordered)
+        {
+            install.retry_at = now + patience;
+        }
+        self.install_if_complete(now, out);
+    }
+}
+
+impl Env {
     pub(crate) fn joining_deadline(&self, joining: &Joining) -> Time {
         joining.ask_at.min(self.found_at(joining))
     }
@@ -110,270 +382,6 @@ impl Node {
         alone.max(believed).max(asked).max(install).max(deferred).max(turned_away)
     }
 
-    pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.doubt_fullness(now);
-        let Role::Joining(joining) = &self.role else { return };
-        if self.found_at(joining) <= now {
-            self.found(now, out);
-            return;
-        }
-        if joining.ask_at > now {
-            return;
-        }
-        let (ask, target) = (joining.ask, joining.target.clone());
-        let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
-        let crowd = crowd_pause(joining.heard.len());
-        let pause = self.jitter(next);
-        let silent_until = crowd.map(|pause| now + self.jitter(pause));
-        if let Role::Joining(joining) = &mut self.role {
-            joining.wait = next;
-            joining.silent_until = silent_until;
-            joining.ask_at = (now + pause).max(silent_until.unwrap_or(now));
-        }
-        let request = self.join_request(ask, None);
-        self.broadcast(Message::NewPeerRequest(request), out);
-        self.introduce_linked(now, out);
-        if let Some((contact, _)) = target {
-            self.ask_to_join(now, &contact.member, out);
-        }
-    }
-
-    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it
-    /// the time to.
-    fn found(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.config.outcome_timeout();
-        let own = self.me.priority();
-        let Role::Joining(joining) = &mut self.role else { return };
-        let heard_for =
-            crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (contact, at)| {
-            now.since(*at) < heard_for || self.links.is_linked(&contact.member)
-        });
-        joining.with_history.retain(|id| joining.heard.contains_key(id));
-        joining.target = None;
-        joining.reported = None;
-        self.install = None;
-        if !self.may_found(now, out) {
-            return;
-        }
-        let Role::Joining(joining) = &mut self.role else { return };
-        if let Some((better, _)) = joining.deferring.take() {
-            joining.let_down.insert(better);
-        }
-        let others = joining.heard.values().map(|(contact, _)| contact);
-        // It may be somebody's word only that a better one is there: after one that did not found
-        // the group, those that are linked are waited for, and nobody else.
-        let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
-        let is_there = |contact: &&Contact| {
-            (!primary || founders.contains(contact.id()))
-                && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
-        };
-        let better = others
-            .filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()))
-            .filter(is_there);
-        match better.max_by_key(|contact| contact.priority()) {
-            Some(better) => joining.deferring = Some((better.id().clone(), until)),
-            None => self.become_candidate(now, Cause::FirstView, None, out),
-        }
-    }
-
-    /// Whether this peer leaves it to others to claim.
-    pub(crate) fn gives_way(&self, now: Time) -> bool {
-        matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
-    }
-
-    /// The leader that this peer asks to admit it, as long as that may still be about to answer.
-    /// Nobody vouches for longer for a leader that has not: it may be deaf.
-    pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
-        let Role::Joining(joining) = &self.role else { return None };
-        let (leader, since) = joining.target.as_ref()?;
-        let fresh = now.since(*since) <= self.config.knobs().join_timeout;
-        (fresh || self.install.is_some()).then(|| leader.clone())
-    }
-
-    /// Asks a leader to be admitted, if a link to it stands.
-    pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
-        let Role::Joining(joining) = &self.role else { return };
-        if joining.target.as_ref().is_none_or(|(contact, _)| contact.member != *to) {
-            return;
-        }
-        let request = self.join_request(joining.ask, None);
-        self.send(now, to, Message::NewPeerRequest(request), out);
-    }
-
-    /// Another joiner is there.
-    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, has_history: bool) {
-        let soon = now + self.jitter(FIRST_WAIT / 4);
-        let Role::Joining(joining) = &mut self.role else { return };
-        if *contact.id() == self.me.member.id
-            || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id()))
-        {
-            return;
-        }
-        if has_history {
-            joining.with_history.insert(contact.id().clone());
-        } else {
-            joining.with_history.remove(contact.id());
-        }
-        // A process with several addresses says each of them in its own network; it is heard anew,
-        // and is no news.
-        let process = |contact: &Contact| (contact.member.clone(), contact.birth);
-        let before = joining.heard.remove(contact.id());
-        let same = before.filter(|(before, _)| process(before) == process(&contact));
-        let news = same.is_none();
-        // Of one announcement the first copy counts.
-        let kept =
-            same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
-        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
-        if news {
-            // It may not have heard this peer, which may be in the middle of a long pause.
-            self.wants_changed |= self.config.is_primary();
-            joining.quiet_since = now;
-            joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
-        }
-    }
-
-    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay.
-    /// Either only says whom to ask.
-    pub(crate) fn on_beacon(
-        &mut self,
-        now: Time,
-        from: &Member,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        match &mut self.role {
-            Role::Joining(joining) => {
-                joining.reported = joining.reported.or(Some(now));
-                let announcement = word.leader.member == *from;
-                let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    announcement
-                        && target.member != *from
-                        && now.since(*since) > self.config.knobs().join_timeout
-                });
-                if better && self.install.is_none() {
-                    joining.target = Some((word.leader.clone(), now));
-                    self.wants_changed = true;
-                    self.ask_to_join(now, &word.leader.member, out);
-                }
-            }
-            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
-            // Somebody who follows it speaks of it.
-            Role::Leader(_) => self.meet(now, word, out),
-            // Everyone it could ask may be gone from a group that has gone on without it.
-            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
-                self.on_veto(now, from, word.leader.clone(), out);
-            }
-            Role::Follower(_) | Role::Candidate(_) => {}
-        }
-    }
-
-    /// A leader has answered the open question by datagram: its group is full. Only leaders answer
-    /// so in that way.
-    pub(crate) fn on_turned_away(
-        &mut self,
-        now: Time,
-        by: &PeerId,
-        rejected: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Joining(joining) = &mut self.role else { return };
-        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
-            joining.full = Some(now);
-            self.tell_blocked(
-                format!(
-                    "the group of {by} has members_max members and admits nobody; waiting for room"
-                ),
-                out,
-            );
-        }
-    }
-
-    /// Mode `available`: a group that has not said again that it is full may have room, or be gone.
-    /// So this peer takes readings again, and they wait.
-    fn doubt_fullness(&mut self, now: Time) {
-        let Role::Joining(joining) = &self.role else { return };
-        let is_told = joining.full.is_some_and(|at| now.since(at) <= LAST_WAIT);
-        if !self.config.is_primary() && !is_told {
-            self.blocked = None;
-        }
-    }
-
-    /// The leader that was asked is gone, or does not lead.
-    pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
-        let Role::Joining(joining) = &mut self.role else { return };
-        if joining.target.as_ref().is_some_and(|(contact, _)| contact.member == *member) {
-            joining.target = None;
-            joining.reported = None;
-            joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
-            if self.install.as_ref().is_some_and(|install| install.source.member == *member) {
-                self.install = None;
-            }
-            self.wants_changed = true;
-        }
-    }
-
-    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody
-    /// else says so, or nothing would become stable in the group of the other leader until that one
-    /// misses it. To what is of an older epoch than its own it says `STALE` anyway.
-    pub(crate) fn on_added(
-        &mut self,
-        now: Time,
-        from: &Member,
-        added: Added,
-        out: &mut Vec<Output>,
-    ) {
-        let joining = match &self.role {
-            Role::Joining(joining) => joining,
-            Role::Follower(follower) => {
-                if follower.leader.member != *from && added.epoch >= self.promised {
-                    self.refuse(now, from, Some(added.ask), Reason::NotMember, out);
-                }
-                return;
-            }
-            // A group has gone on, and takes it in: it asks as one that joins.
-            Role::Candidate(candidate)
-                if self.blocked.is_some()
-                    && candidate.only_asks()
-                    && added.epoch >= self.promised =>
-            {
-                let leader = self.links.contact(from).cloned();
-                self.become_joining(now, leader, out);
-                return;
-            }
-            Role::Candidate(_) | Role::Leader(_) => return,
-        };
-        if added.ask != joining.ask
-            || added.epoch < self.promised
-            || added.view_at < added.snapshot.seq
-        {
-            return;
-        }
-        let Some(source) = self.links.contact(from).cloned() else { return };
-        if let Role::Joining(joining) = &mut self.role {
-            joining.target = Some((source.clone(), now));
-            joining.reported = Some(now);
-        }
-        self.promise_to(&added.epoch, &from.id, out);
-        let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
-        let base = self.base_for(added.snapshot);
-        self.install = Some(Install {
-            purpose: Purpose::Join,
-            epoch: added.epoch,
-            source,
-            entries: Tail::new(base.end()),
-            view: base.view(&self.log),
-            base,
-            lineage,
-            target,
-            ask: 0,
-            bursts: 0,
-            retry_at: now + self.config.knobs().join_patience,
-        });
-        self.wants_changed = true;
-        self.install_if_complete(now, out);
-    }
-
     /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it
     /// takes nothing back that it has acknowledged, and keeps what it retains for whoever has been
     /// away for longer; else the snapshot.
@@ -391,21 +399,6 @@ impl Node {
                 && install.epoch == ordered.epoch
         };
         self.install.as_ref().is_some_and(awaits)
-    }
-
-    /// Some of the entries that a joiner is waiting for.
-    pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
-        let patience = self.config.knobs().join_patience;
-        if self.holds_too_much() {
-            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
-            return;
-        }
-        if let Some(install) = &mut self.install
-            && install.extend(ordered)
-        {
-            install.retry_at = now + patience;
-        }
-        self.install_if_complete(now, out);
     }
 }
 
@@ -595,7 +588,7 @@ mod tests {
         let asks = |harness: &Harness| {
             joining(harness).target.as_ref().map(|(contact, _)| contact.id().to_string())
         };
-        let patience = harness.node.config.knobs().join_timeout;
+        let patience = harness.node.env.config.knobs().join_timeout;
         for (from, leader, after, asked) in
             [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")]
         {
@@ -609,7 +602,7 @@ mod tests {
     #[test]
     fn two_leaders_that_admit_nobody_are_believed_for_no_longer_than_twice_as_long_as_one() {
         let mut harness = Harness::newcomer(Knobs::fast());
-        let patience = harness.node.config.knobs().join_patience;
+        let patience = harness.node.env.config.knobs().join_patience;
         let (mut asked, mut from) = (BTreeSet::new(), 2);
         while matches!(harness.node.role, Role::Joining(_)) {
             let (leader, epoch, ask) = (peer(from), epoch_of(&peer(from)), None);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::delivery::outbox::Stretch;
 use crate::detector::Started;
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
 use crate::io::{Outcome, Output};
 use crate::links::want::Wanted;
@@ -313,11 +314,11 @@ impl Node {
     ) {
         let leader = self.role.leader();
         if requests.origin != *from {
-            self.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
+            self.env.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
             return;
         }
         if leader.progress.get(&from.id).is_none_or(|progress| progress.contact.member != *from) {
-            self.refuse(now, from, None, Reason::NotMember, out);
+            self.env.refuse(now, from, None, Reason::NotMember, out);
             return;
         }
         if !leader.takes_readings() {
@@ -331,47 +332,39 @@ impl Node {
             return;
         }
         // Kept as they are, the new ones would keep the memory of all that is known.
-        let repeats = self.log.last_oseq(from) >= requests.first;
+        let repeats = self.env.log.last_oseq(from) >= requests.first;
         let requests = if repeats { requests.alone() } else { requests };
         let mut own = requests.first;
         for request in requests.run {
             let (first, end) = (own, request.last(own));
             own = end.next();
             // Readings that it has sent before, and has sent again together with new ones.
-            let known = self.log.last_oseq(from).next().above(first);
+            let known = self.env.log.last_oseq(from).next().above(first);
             match request {
                 Request::Readings { guarantee, readings }
-                    if known < readings.len() && self.log.last_oseq(from) >= first.previous() =>
+                    if known < readings.len()
+                        && self.env.log.last_oseq(from) >= first.previous() =>
                 {
                     let (first, readings) =
                         (first.plus(known), readings.slice(known..readings.len()));
-                    self.append(
+                    self.env.append(
                         Entry::Readings {
                             origin: from.clone(),
                             first,
                             guarantee,
-                            ordered: self.utc,
+                            ordered: self.env.utc,
                             readings,
                         },
                         out,
                     );
                 }
-                Request::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
-                    self.append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
+                Request::Lost { .. } if self.env.log.last_oseq(from) == first.previous() => {
+                    self.env
+                        .append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
                 }
                 Request::Readings { .. } | Request::Lost { .. } => {}
             }
         }
-    }
-
-    /// Appends one entry to the log, with all that follows from it for this peer's own readings.
-    pub(crate) fn append(&mut self, entry: Entry, out: &mut Vec<Output>) {
-        let first = self.log.contiguous().next();
-        if let Some(stretch) = Stretch::of(&entry, first, &self.me.member) {
-            self.outbox.on_ordered(stretch);
-            Output::published(stretch, Outcome::Ordered, &self.log, out);
-        }
-        self.log.append(entry);
     }
 
     pub(crate) fn on_ordered_ack(
@@ -381,7 +374,7 @@ impl Node {
         epoch: &Epoch,
         contiguous: Seq,
     ) {
-        let end = self.log.contiguous();
+        let end = self.env.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         if *epoch != leader.epoch || contiguous > end {
             return;
@@ -407,16 +400,84 @@ impl Node {
     }
 
     fn tell_stable(&mut self, out: &mut Vec<Output>) {
-        let stable = self.log.stable();
+        let stable = self.env.log.stable();
         let Role::Leader(leader) = &mut self.role else { return };
         if stable > leader.told_stable {
             leader.told_stable = stable;
             out.push(Output::Note(Note::Stable {
-                log: self.log.name(),
+                log: self.env.log.name(),
                 epoch: leader.epoch.clone(),
                 seq: stable,
             }));
         }
+    }
+
+    /// Numbers own readings, changes the view where that is due, streams, and learns what is
+    /// stable.
+    pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.change_view(now, out);
+        self.feel_pressure(now, out);
+        while let most @ 1.. = self.own_room()
+            && let Some((first, run)) = self.env.outbox.next_part(u64::MAX, most)
+        {
+            let mut own = first;
+            for request in run {
+                let (first, end) = (own, request.last(own));
+                let origin = self.env.me.member.clone();
+                self.env.append(entry(origin, first, request, self.env.utc), out);
+                own = end.next();
+            }
+        }
+        self.stream(now, out);
+        let Role::Leader(leader) = &self.role else { return };
+        let awaited = self.env.log.unsafe_from();
+        let stable =
+            leader.stable(&self.env.log, self.env.config.is_primary(), &self.env.me.member);
+        self.env.learn_stable(stable, out);
+        if awaited.is_some_and(|at| at <= self.env.log.stable()) {
+            self.spread_stable(out);
+            self.stream_parting(now, out);
+        }
+        self.settle_view(now, out);
+        self.retire(now, out);
+    }
+
+    /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
+    pub(crate) fn unsettle(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.unsettled = self.env.config.is_primary();
+        }
+    }
+
+    /// The newest view has become stable: whoever it does not name counts no more, and in mode
+    /// `primary` the next one may follow.
+    fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
+        let settled = self.env.log.view_at() <= self.env.log.stable();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if !settled {
+            return;
+        }
+        leader.departed.clear();
+        if leader.unsettled {
+            leader.unsettled = false;
+            self.env.more_at = Some(now);
+        }
+        if let Some(first) = leader.first.take() {
+            self.env.more_at = Some(now);
+            self.first_entry(first, out);
+        }
+    }
+}
+
+impl Env {
+    /// Appends one entry to the log, with all that follows from it for this peer's own readings.
+    pub(crate) fn append(&mut self, entry: Entry, out: &mut Vec<Output>) {
+        let first = self.log.contiguous().next();
+        if let Some(stretch) = Stretch::of(&entry, first, &self.me.member) {
+            self.outbox.on_ordered(stretch);
+            Output::published(stretch, Outcome::Ordered, &self.log, out);
+        }
+        self.log.append(entry);
     }
 
     /// "I lead", as an announcement, a beacon, or an answer to somebody.
@@ -428,61 +489,6 @@ impl Node {
             size: view.map_or(1, |view| view.size() as u64),
             ask,
             names_you: to.is_some_and(|member| view.is_some_and(|view| view.names(member))),
-        }
-    }
-
-    /// Numbers own readings, changes the view where that is due, streams, and learns what is
-    /// stable.
-    pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.change_view(now, out);
-        self.feel_pressure(now, out);
-        while let most @ 1.. = self.own_room()
-            && let Some((first, run)) = self.outbox.next_part(u64::MAX, most)
-        {
-            let mut own = first;
-            for request in run {
-                let (first, end) = (own, request.last(own));
-                let origin = self.me.member.clone();
-                self.append(entry(origin, first, request, self.utc), out);
-                own = end.next();
-            }
-        }
-        self.stream(now, out);
-        let Role::Leader(leader) = &self.role else { return };
-        let awaited = self.log.unsafe_from();
-        let stable = leader.stable(&self.log, self.config.is_primary(), &self.me.member);
-        self.learn_stable(stable, out);
-        if awaited.is_some_and(|at| at <= self.log.stable()) {
-            self.spread_stable(out);
-            self.stream_parting(now, out);
-        }
-        self.settle_view(now, out);
-        self.retire(now, out);
-    }
-
-    /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
-    pub(crate) fn unsettle(&mut self) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.unsettled = self.config.is_primary();
-        }
-    }
-
-    /// The newest view has become stable: whoever it does not name counts no more, and in mode
-    /// `primary` the next one may follow.
-    fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
-        let settled = self.log.view_at() <= self.log.stable();
-        let Role::Leader(leader) = &mut self.role else { return };
-        if !settled {
-            return;
-        }
-        leader.departed.clear();
-        if leader.unsettled {
-            leader.unsettled = false;
-            self.more_at = Some(now);
-        }
-        if let Some(first) = leader.first.take() {
-            self.more_at = Some(now);
-            self.first_entry(first, out);
         }
     }
 }
@@ -509,7 +515,7 @@ mod tests {
         harness.admit(&peer(2));
         let said = |harness: &mut Harness| {
             harness.out.clear();
-            harness.rest(harness.node.config.knobs().heartbeat_interval);
+            harness.rest(harness.node.env.config.knobs().heartbeat_interval);
             let all_have = |message| {
                 if let Message::Heartbeat(beat) = message { Some(beat.all_have) } else { None }
             };
@@ -524,7 +530,7 @@ mod tests {
     fn who_answers_before_the_view_without_it_is_numbered_was_not_gone() {
         let mut harness = Harness::leader(Knobs::fast());
         harness.admit(&peer(2));
-        harness.rest(harness.node.config.knobs().heartbeat_interval);
+        harness.rest(harness.node.env.config.knobs().heartbeat_interval);
         let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
         let last =
             harness.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
@@ -537,7 +543,7 @@ mod tests {
                 Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }),
             );
             assert_eq!(
-                harness.node.log.view().is_some_and(|view| view.names(&peer(2).member)),
+                harness.node.env.log.view().is_some_and(|view| view.names(&peer(2).member)),
                 stays
             );
         }

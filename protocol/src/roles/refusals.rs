@@ -30,9 +30,9 @@ impl Node {
     ) {
         match (&self.role, &rejected.reason) {
             // Two processes of one name have been in views; the elder goes, whatever it is doing.
-            (_, Reason::OldIncarnation { known }) if self.been_member => {
-                if !self.me.member.inc.may_be_followed_by(*known) || !self.is_own(from) {
-                    self.reject(
+            (_, Reason::OldIncarnation { known }) if self.env.been_member => {
+                if !self.env.me.member.inc.may_be_followed_by(*known) || !self.is_own(from) {
+                    self.env.reject(
                         Some(&from.id),
                         "REJECTED",
                         "OLD_INCARNATION by a stranger, or of no possible number",
@@ -55,25 +55,25 @@ impl Node {
     pub(crate) fn is_own(&self, member: &Member) -> bool {
         let follows =
             matches!(&self.role, Role::Follower(follower) if follower.leader.member == *member);
-        let successor = self.log.view().and_then(|view| view.successor.as_ref());
+        let successor = self.env.log.view().and_then(|view| view.successor.as_ref());
         follows
             || successor.is_some_and(|leader| leader.member == *member)
-            || self.log.last_views().iter().any(|(_, view)| view.names(member))
+            || self.env.log.last_views().iter().any(|(_, view)| view.names(member))
     }
 
     /// Somebody says that another living peer has this joining one's name. It is asked once more,
     /// over a link and under another name: one word ends nobody.
     pub(crate) fn doubt_own_name(&mut self, now: Time, by: Contact, out: &mut Vec<Output>) {
-        if by.member == self.me.member {
+        if by.member == self.env.me.member {
             // It is that very peer; a link to it needs two names.
-            self.renumber(self.me.member.inc.later(self.me.birth), out);
+            self.env.renumber(self.env.me.member.inc.later(self.env.me.birth), out);
         }
-        let (ask, member) = (self.fresh_ask(), by.member.clone());
+        let (ask, member) = (self.env.fresh_ask(), by.member.clone());
         let Role::Joining(joining) = &mut self.role else { return };
         joining.ask = ask;
         joining.accused_by = Some(member.clone());
         joining.target = Some((by, now));
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.ask_to_join(now, &member, out);
     }
 
@@ -87,8 +87,10 @@ impl Node {
         known: Incarnation,
         out: &mut Vec<Output>,
     ) {
-        let retry = self.config.witness_timeout();
-        if let Some((_, question, at)) = self.doubted.as_ref().filter(|(member, ..)| member == by) {
+        let retry = self.env.config.witness_timeout();
+        if let Some((_, question, at)) =
+            self.env.doubted.as_ref().filter(|(member, ..)| member == by)
+        {
             if ask == Some(*question) {
                 self.stop(StopReason::OldIncarnation { known }, out);
                 return;
@@ -98,8 +100,8 @@ impl Node {
                 return;
             }
         }
-        let question = self.fresh_ask();
-        self.doubted = Some((by.clone(), question, now));
+        let question = self.env.fresh_ask();
+        self.env.doubted = Some((by.clone(), question, now));
         match &mut self.role {
             Role::Joining(joining)
                 if joining.target.as_ref().is_some_and(|(target, _)| target.member == *by) =>
@@ -108,7 +110,7 @@ impl Node {
                 self.ask_to_join(now, by, out);
             }
             Role::Joining(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => {
-                self.send(now, by, Message::ViewSyncRequest { ask: question }, out);
+                self.env.send(now, by, Message::ViewSyncRequest { ask: question }, out);
             }
         }
     }

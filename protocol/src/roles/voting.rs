@@ -1,6 +1,7 @@
 //! What each role answers to a candidate that asks around, and to one that claims. A promise binds:
 //! nothing below the promised epoch is accepted any more.
 
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
@@ -25,7 +26,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         if election.candidate.member != *from {
-            self.reject(Some(&from.id), "ELECTION", "for another peer", out);
+            self.env.reject(Some(&from.id), "ELECTION", "for another peer", out);
             return;
         }
         match &self.role {
@@ -34,18 +35,6 @@ impl Node {
             Role::Joining(_) => self.joiner_is_asked(now, from, &election, out),
             Role::Follower(_) => self.follower_is_asked(now, from, election, out),
         }
-    }
-
-    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
-    /// the same log, where it may be named by a view that is still to come.
-    pub(crate) fn knows(&self, member: &Member, end: &LogEnd) -> bool {
-        let own = self.log.end();
-        // In mode `primary` there is one log, and whoever is further in it may know of views that
-        // this peer lacks.
-        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
-        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
-        // Whoever has its promise was known when it got it.
-        ahead || self.counts(member) || self.promised.owner == *member
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.
@@ -58,17 +47,33 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         // Who is leaving does not stand in anybody's way.
-        let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
-            if let Role::Candidate(candidate) = &mut self.role
-                && candidate.has_asked(to)
+        let message =
+            if self.env.me.outranks(candidate) && self.env.leaving.is_none() && self.env.may_lead()
             {
-                candidate.told_ok.insert(to.clone(), ask);
-            }
-            Message::Ok { ask }
-        } else {
-            Message::Clear { ask }
-        };
-        self.send(now, to, message, out);
+                if let Role::Candidate(candidate) = &mut self.role
+                    && candidate.has_asked(to)
+                {
+                    candidate.told_ok.insert(to.clone(), ask);
+                }
+                Message::Ok { ask }
+            } else {
+                Message::Clear { ask }
+            };
+        self.env.send(now, to, message, out);
+    }
+}
+
+impl Env {
+    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
+    /// the same log, where it may be named by a view that is still to come.
+    pub(crate) fn knows(&self, member: &Member, end: &LogEnd) -> bool {
+        let own = self.log.end();
+        // In mode `primary` there is one log, and whoever is further in it may know of views that
+        // this peer lacks.
+        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
+        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
+        // Whoever has its promise was known when it got it.
+        ahead || self.counts(member) || self.promised.owner == *member
     }
 }
 
@@ -83,7 +88,7 @@ impl Node {
     ) {
         let round = request.epoch.round;
         if request.claimant.member != *from || request.epoch.owner != *from {
-            self.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
+            self.env.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
             return;
         }
         // A peer that would not promise a higher epoch either says so: to claim again is in vain.
@@ -94,18 +99,18 @@ impl Node {
             Role::Follower(_) => self.follower_turns_away(from, &request),
         };
         if let Some(reason) = reason {
-            self.refuse(now, from, Some(round), reason, out);
+            self.env.refuse(now, from, Some(round), reason, out);
             return;
         }
-        if request.epoch < self.promised {
-            let promised = self.promised.clone();
-            self.refuse(now, from, Some(round), Reason::Stale { promised }, out);
+        if request.epoch < self.env.promised {
+            let promised = self.env.promised.clone();
+            self.env.refuse(now, from, Some(round), Reason::Stale { promised }, out);
             return;
         }
         match &self.role {
-            Role::Leader(_) => self.say_that_it_leads(now, from, round, out),
+            Role::Leader(_) => self.env.say_that_it_leads(now, from, round, out),
             Role::Candidate(candidate) if candidate.is_standing() => {
-                self.say_that_it_leads(now, from, round, out);
+                self.env.say_that_it_leads(now, from, round, out);
             }
             Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             Role::Joining(_) => self.joiner_is_claimed_from(now, from, &request, out),
@@ -113,6 +118,15 @@ impl Node {
         }
     }
 
+    /// Promises, tells where the log ends, and waits for the outcome.
+    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
+        self.env.promise_to(epoch, &to.id, out);
+        self.become_waiting(now, &to.id, out);
+        self.env.answer_sync(now, to, epoch.clone(), out);
+    }
+}
+
+impl Env {
     /// The answer of a leader that works to whoever asks for something that would replace it.
     pub(crate) fn say_that_it_leads(
         &mut self,
@@ -159,13 +173,6 @@ impl Node {
             self.install = None;
             self.wants_changed = true;
         }
-    }
-
-    /// Promises, tells where the log ends, and waits for the outcome.
-    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
-        self.promise_to(epoch, &to.id, out);
-        self.become_waiting(now, &to.id, out);
-        self.answer_sync(now, to, epoch.clone(), out);
     }
 
     /// Says where the log of this peer ends, which has promised that epoch.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
@@ -22,12 +23,59 @@ impl Node {
             Role::Joining(_) | Role::Follower(_) => false,
         };
         if leads {
-            self.say_that_it_leads(now, from, ask, out);
+            self.env.say_that_it_leads(now, from, ask, out);
         } else {
-            self.refuse(now, from, Some(ask), Reason::NotLeader, out);
+            self.env.refuse(now, from, Some(ask), Reason::NotLeader, out);
         }
     }
 
+    /// Asks the leader, unless the question is on its way; a new link asks again.
+    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Follower(follower) = &self.role else { return };
+        let leader = follower.leader.member.clone();
+        let Some((ask, false)) =
+            self.env.witness.as_ref().map(|witness| (witness.ask, witness.asked))
+        else {
+            return;
+        };
+        let sent = self.env.send(now, &leader, Message::ViewSyncRequest { ask }, out);
+        if let Some(witness) = &mut self.env.witness {
+            witness.asked = sent;
+        }
+    }
+
+    /// The leader has not answered in time: it is missed here, too.
+    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.env.witness.as_ref().filter(|witness| witness.until <= now) else {
+            return;
+        };
+        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
+        if matches!(self.role, Role::Follower(_)) {
+            self.miss(now, Cause::Witnessed, &evidence, out);
+        } else {
+            self.env.witness = None;
+        }
+    }
+
+    /// This peer misses the leader now. It answers each waiting question as if the question came
+    /// now: a view may have put the asker out meanwhile.
+    pub(crate) fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.env.witness.take() else { return };
+        for election in witness.electors.into_values() {
+            let candidate = election.candidate.member.clone();
+            self.on_election(now, &candidate, election, out);
+        }
+        // The highest has the promise, and the others hear so.
+        let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
+        claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
+        for request in claims {
+            let claimant = request.claimant.member.clone();
+            self.on_sync_request(now, &claimant, request, out);
+        }
+    }
+}
+
+impl Env {
     /// Notes on whose behalf the leader is asked.
     pub(crate) fn witness(&mut self, now: Time, note: impl FnOnce(&mut Witness)) {
         if self.witness.is_none() {
@@ -47,20 +95,6 @@ impl Node {
         }
     }
 
-    /// Asks the leader, unless the question is on its way; a new link asks again.
-    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
-        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked))
-        else {
-            return;
-        };
-        let sent = self.send(now, &leader, Message::ViewSyncRequest { ask }, out);
-        if let Some(witness) = &mut self.witness {
-            witness.asked = sent;
-        }
-    }
-
     /// The leader has answered: whoever misses it hears so.
     pub(crate) fn veto_witnessed(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
         let Some(witness) = self.witness.take() else { return };
@@ -72,36 +106,6 @@ impl Node {
             let veto =
                 hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
             self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
-        }
-    }
-
-    /// The leader has not answered in time: it is missed here, too.
-    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else {
-            return;
-        };
-        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
-        if matches!(self.role, Role::Follower(_)) {
-            self.miss(now, Cause::Witnessed, &evidence, out);
-        } else {
-            self.witness = None;
-        }
-    }
-
-    /// This peer misses the leader now. It answers each waiting question as if the question came
-    /// now: a view may have put the asker out meanwhile.
-    pub(crate) fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.take() else { return };
-        for election in witness.electors.into_values() {
-            let candidate = election.candidate.member.clone();
-            self.on_election(now, &candidate, election, out);
-        }
-        // The highest has the promise, and the others hear so.
-        let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
-        claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
-        for request in claims {
-            let claimant = request.claimant.member.clone();
-            self.on_sync_request(now, &claimant, request, out);
         }
     }
 }

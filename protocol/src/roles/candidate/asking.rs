@@ -24,13 +24,14 @@ impl Node {
     pub(crate) fn choose_first_wave(&mut self) {
         // Whoever led tells those who follow it that it does not any more, and who is blocked waits
         // for anybody.
-        let asks_everybody = self.blocked.is_some() || self.log.epoch().owner == self.me.member;
+        let asks_everybody =
+            self.env.blocked.is_some() || self.env.log.epoch().owner == self.env.me.member;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.first_wave = None;
         if !asks_everybody {
             // Suspects are waited for by nobody, and whoever of them is alive answers.
             candidate.first_wave = Some(candidate.suspects.clone());
-            candidate.extend_first_wave(&self.me, FIRST_ASKED);
+            candidate.extend_first_wave(&self.env.me, FIRST_ASKED);
         }
     }
 
@@ -41,7 +42,7 @@ impl Node {
         let Some(first_wave) = &candidate.first_wave else { return false };
         if first_wave.iter().all(|id| !candidate.is_awaited(id) || candidate.has_spoken(id)) {
             let as_many = first_wave.len().max(FIRST_ASKED);
-            let next = candidate.extend_first_wave(&self.me, as_many);
+            let next = candidate.extend_first_wave(&self.env.me, as_many);
             self.put_question_to(now, next, out);
         }
         matches!(&self.role, Role::Candidate(candidate) if candidate.first_wave.is_some())
@@ -51,7 +52,7 @@ impl Node {
     /// theirs.
     pub(crate) fn ask_everybody(&mut self, now: Time, out: &mut Vec<Output>) {
         let theirs =
-            now + (self.config.knobs().election_timeout - self.config.first_wave_timeout());
+            now + (self.env.config.knobs().election_timeout - self.env.config.first_wave_timeout());
         let Role::Candidate(candidate) = &mut self.role else { return };
         if let Stage::Asking { until, .. } = &mut candidate.stage {
             *until = (*until).max(theirs);
@@ -61,7 +62,7 @@ impl Node {
     }
 
     fn put_question_to(&mut self, now: Time, members: Vec<Member>, out: &mut Vec<Output>) {
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         for member in members {
             self.put_question(now, &member, out);
         }
@@ -174,12 +175,12 @@ mod tests {
             );
             let mut elector = Self { node, out, links: BTreeMap::new() };
             let leader = peer(9);
-            elector.node.promise_to(&epoch_of(&leader), leader.id(), &mut elector.out);
-            elector.node.log.push_row(epoch_of(&leader));
+            elector.node.env.promise_to(&epoch_of(&leader), leader.id(), &mut elector.out);
+            elector.node.env.log.push_row(epoch_of(&leader));
             let members = (1..=9).map(peer).collect();
             let view =
                 View::new(crate::id::ViewId(1), epoch_of(&leader), leader.id().clone(), members);
-            elector.node.log.append(Entry::View(view));
+            elector.node.env.log.append(Entry::View(view));
             elector.node.become_member(
                 Time::ZERO,
                 Time::ZERO,
@@ -194,7 +195,7 @@ mod tests {
         }
 
         fn greet(&mut self, n: u16) {
-            let (link, cluster) = (LinkId::accepted(n.into()), self.node.config.cluster());
+            let (link, cluster) = (LinkId::accepted(n.into()), self.node.env.config.cluster());
             self.links.insert(link, n);
             let hello = crate::wire::message::Hello {
                 cluster,
@@ -278,11 +279,11 @@ mod tests {
     #[test]
     fn who_led_or_is_blocked_asks_everybody() {
         let mut elector = Elector::new(2);
-        elector.node.blocked = Some("too few".to_owned());
+        elector.node.env.blocked = Some("too few".to_owned());
         elector.misses(Cause::Silence);
         assert_eq!(elector.asked().len(), 8);
         let mut elector = Elector::new(2);
-        elector.node.log.push_row(epoch_of(&peer(2)));
+        elector.node.env.log.push_row(epoch_of(&peer(2)));
         elector.misses(Cause::SteppedDown);
         assert_eq!(elector.asked().len(), 8);
     }

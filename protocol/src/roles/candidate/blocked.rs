@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
@@ -24,6 +25,293 @@ use crate::time::Time;
 use crate::wire::message::{JoinRequest, Message, Reason, Rejected};
 
 impl Node {
+    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
+    /// lacks the same as long as nobody answers but those who promised then: they know of views
+    /// that it does not, and another claim would only raise the round.
+    pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        let in_vain = candidate.failed_claim.as_ref().is_some_and(|(promised, until)| {
+            *until > now && candidate.answered.is_subset(promised)
+        });
+        if let Some(why) = self.env.blocked.as_ref().filter(|_| in_vain) {
+            return Some(why.clone());
+        }
+        let answers = |member: &Member| {
+            candidate.answered.contains(&member.id)
+                && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+        };
+        self.lacks(&self.env.log.last_views(), self.env.log.stable(), answers)
+    }
+
+    /// What those who answer and this candidate lack to go on from a log with these newest views;
+    /// without any, to found the group.
+    pub(crate) fn lacks(
+        &self,
+        views: &[(Seq, View)],
+        stable: Seq,
+        answers: impl Fn(&Member) -> bool,
+    ) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        if !self.env.config.is_primary() {
+            return None;
+        }
+        if candidate.first_view && views.is_empty() {
+            if !self.env.may_lead() {
+                return Some(others_found(&self.env.config.knobs().bootstrap));
+            }
+            let answered = |id: &PeerId| {
+                candidate.asked.get(id).is_some_and(|contact| answers(&contact.member))
+            };
+            let missing = self
+                .env
+                .config
+                .knobs()
+                .bootstrap
+                .iter()
+                .filter(|id| **id != self.env.me.member.id && !answered(id));
+            let missing: Vec<PeerId> = missing.cloned().collect();
+            return awaited_to_found(&missing);
+        }
+        shortfall(views, stable, |member| *member == self.env.me.member || answers(member))
+    }
+
+    /// Cannot go on, and asks again when somebody comes back, or after a while.
+    pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.env.config.knobs().election_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.first_view {
+            // Nobody counts on it: whoever leads admits it.
+            self.become_joining(now, None, out);
+        } else if candidate.not_in_view {
+            self.give_way(now, out);
+        } else {
+            candidate.stage = Stage::Blocked { until };
+            // It stands in nobody's way: who waits for it may know more, and be able to claim.
+            for (member, ask) in std::mem::take(&mut candidate.told_ok) {
+                self.env.send(now, &member, Message::Clear { ask }, out);
+            }
+        }
+        self.env.tell_blocked(why, out);
+    }
+
+    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The
+    /// members of the candidate's views may all be gone, or may have come back as other processes.
+    /// Only a member of the group can say that the views have gone on.
+    pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
+        let goes_on = end.log_id == self.env.log.log_id() && end.epoch > self.env.log.epoch();
+        let contact = self
+            .env
+            .links
+            .contact(member)
+            .filter(|_| goes_on && self.env.blocked.is_some())
+            .cloned();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view)
+        else {
+            return;
+        };
+        // Of two lives of one name the later one is asked.
+        if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
+            candidate.asked.insert(member.id.clone(), contact);
+            candidate.dropped.remove(&member.id);
+            self.env.wants_changed = true;
+        }
+    }
+
+    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the
+    /// group may have gone on, and it may neither hear its leader nor reach anybody that it knows.
+    pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
+        let patience = self.env.patience();
+        let Role::Candidate(candidate) = &self.role else { return };
+        let (ask, first_view) = (candidate.ask, candidate.first_view);
+        if self.env.blocked.is_some()
+            && !first_view
+            && self.env.strangers.is_due(now, self.env.me.address, patience)
+        {
+            let request = self.env.join_request(ask, None);
+            self.env.broadcast(Message::NewPeerRequest(request), out);
+        }
+    }
+
+    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
+    /// promise may still be needed, so it hears claims as before; but a better claimant that can
+    /// never win would keep the others waiting for ever, so it leaves them the time for two claims
+    /// of their own.
+    pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.env.config.outcome_timeout() * 2;
+        self.become_joining(now, None, out);
+        if let Role::Joining(joining) = &mut self.role {
+            joining.gives_way_until = Some(until);
+        }
+    }
+
+    /// Those who have promised are not enough to lead.
+    pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.env.config.outcome_timeout() * VAIN_ROUNDS;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Stage::Syncing(claim) = &candidate.stage {
+            // Who has answered the question, and not the claim, may not be there any more.
+            candidate.answered.retain(|id| claim.answers.contains_key(id));
+            // Who only wanted to lead on asks as a candidate first.
+            candidate.failed_claim =
+                claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
+        }
+        self.claim_in_vain(now, why, out);
+    }
+
+    /// A standing leader, or a candidate, has not got what it needs.
+    pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Stage::Syncing(claim) = &mut candidate.stage
+            && let Some(standing) = claim.standing.take()
+        {
+            self.env.tell_stepped_down(now, &standing, why.clone(), out);
+        }
+        self.block(now, why, out);
+    }
+
+    /// Leads no longer, because no quorum answers; says so, and asks around.
+    fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let leader = leader.clone();
+        self.env.tell_stepped_down(now, &leader, why, out);
+        self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+
+    /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
+    pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        match self.lacks_without(now, None) {
+            Some(why) => {
+                self.yield_lead(now, why, out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
+    pub(crate) fn lacks_without(&self, now: Time, gone: Option<&Member>) -> Option<String> {
+        let patience = self.env.config.quorum_timeout();
+        let Role::Leader(leader) = &self.role else { return None };
+        if !self.env.config.is_primary() {
+            return None;
+        }
+        let view_at = self.env.log.view_at();
+        let counted_on = |member: &Member| {
+            let answers = || {
+                leader.is_answering(member, now, patience)
+                    || leader.departed_with(member) >= Some(view_at)
+            };
+            Some(member) != gone && (*member == self.env.me.member || answers())
+        };
+        shortfall(&self.env.log.last_views(), self.env.log.stable(), counted_on)
+    }
+
+    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told
+    /// once.
+    pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        if !self.env.config.is_primary() {
+            return true;
+        }
+        let is_elector = self.env.is_elector();
+        if is_elector && !self.gives_way(now) {
+            // It holds a part of a group that has lost its leader, so there is nothing to found.
+            self.become_candidate(now, Cause::Again, None, out);
+            return false;
+        }
+        let Role::Joining(joining) = &mut self.role else { return false };
+        joining.since = now;
+        if is_elector {
+            return false;
+        }
+        let advises = now.since(*self.env.outside_since.get_or_insert(now))
+            >= self.env.config.knobs().heartbeat_timeout * ADVICE_AFTER;
+        let bootstrap = &self.env.config.knobs().bootstrap;
+        let Some(why) = lacks_to_found(
+            joining,
+            bootstrap,
+            &self.env.me.member.id,
+            self.env.has_history,
+            advises,
+        ) else {
+            return true;
+        };
+        self.env.tell_blocked(why, out);
+        false
+    }
+
+    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
+    pub(crate) fn lacks_founders(&self) -> bool {
+        let Role::Joining(joining) = &self.role else { return false };
+        self.env.config.is_primary()
+            && lacks_to_found(
+                joining,
+                &self.env.config.knobs().bootstrap,
+                &self.env.me.member.id,
+                self.env.has_history,
+                false,
+            )
+            .is_some()
+    }
+
+    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders
+    /// are missing they are linked, because one may have heard those that another has not.
+    pub(crate) fn go_betweens(&self) -> Vec<Contact> {
+        let Role::Joining(joining) = &self.role else { return vec![] };
+        if self.env.blocked.is_none() || !self.env.config.is_primary() || self.env.has_history {
+            return vec![];
+        }
+        let bootstrap = &self.env.config.knobs().bootstrap;
+        let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
+        let others = joining
+            .heard
+            .iter()
+            .filter(|(id, _)| !bootstrap.contains(id))
+            .map(|(_, heard)| heard)
+            .take(OTHERS);
+        founders.chain(others).map(|(contact, _)| contact.clone()).collect()
+    }
+
+    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer
+    /// is blocked itself.
+    pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
+        // Whoever was heard before this peer was blocked is wanted now.
+        self.env.wants_changed |= self.env.blocked.is_some();
+        let mut linked = self.go_betweens();
+        linked.retain(|contact| self.env.links.is_linked(&contact.member));
+        for to in &linked {
+            for from in linked.iter().filter(|from| from.member != to.member) {
+                let Role::Joining(joining) = &self.role else { return };
+                let has_history = joining.with_history.contains(from.id());
+                let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
+                let (ask, from) = (joining.ask, from.clone());
+                let request = JoinRequest {
+                    ask,
+                    from,
+                    promised,
+                    contiguous,
+                    lineage,
+                    leading: None,
+                    has_history,
+                    recent: 0,
+                };
+                self.env.send(now, &to.member, Message::NewPeerRequest(request), out);
+            }
+        }
+    }
+
+    /// Mode `primary`: a founder that is linked is there, whether its datagrams are heard or not.
+    pub(crate) fn on_founder_linked(&mut self, now: Time, member: &Member) {
+        let Some(contact) = self.env.links.contact(member).cloned() else { return };
+        let Role::Joining(joining) = &self.role else { return };
+        if self.env.config.is_primary() && self.env.config.knobs().bootstrap.contains(&member.id) {
+            let has_history = joining.with_history.contains(&member.id);
+            self.on_fellow_joiner(now, contact, has_history);
+        }
+    }
+}
+
+impl Env {
     /// The views that count in an election, newest first: the newest held; in mode `primary` also
     /// the one before, as long as the newest is not known to be stable; in mode `available` also
     /// the one before, if it is the last that names this peer: a leader that heard nobody may have
@@ -64,160 +352,12 @@ impl Node {
         self.config.is_primary() && self.log.is_none() && !self.has_history
     }
 
-    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
-    /// lacks the same as long as nobody answers but those who promised then: they know of views
-    /// that it does not, and another claim would only raise the round.
-    pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
-        let Role::Candidate(candidate) = &self.role else { return None };
-        let in_vain = candidate.failed_claim.as_ref().is_some_and(|(promised, until)| {
-            *until > now && candidate.answered.is_subset(promised)
-        });
-        if let Some(why) = self.blocked.as_ref().filter(|_| in_vain) {
-            return Some(why.clone());
-        }
-        let answers = |member: &Member| {
-            candidate.answered.contains(&member.id)
-                && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
-        };
-        self.lacks(&self.log.last_views(), self.log.stable(), answers)
-    }
-
-    /// What those who answer and this candidate lack to go on from a log with these newest views;
-    /// without any, to found the group.
-    pub(crate) fn lacks(
-        &self,
-        views: &[(Seq, View)],
-        stable: Seq,
-        answers: impl Fn(&Member) -> bool,
-    ) -> Option<String> {
-        let Role::Candidate(candidate) = &self.role else { return None };
-        if !self.config.is_primary() {
-            return None;
-        }
-        if candidate.first_view && views.is_empty() {
-            if !self.may_lead() {
-                return Some(others_found(&self.config.knobs().bootstrap));
-            }
-            let answered = |id: &PeerId| {
-                candidate.asked.get(id).is_some_and(|contact| answers(&contact.member))
-            };
-            let missing = self
-                .config
-                .knobs()
-                .bootstrap
-                .iter()
-                .filter(|id| **id != self.me.member.id && !answered(id));
-            let missing: Vec<PeerId> = missing.cloned().collect();
-            return awaited_to_found(&missing);
-        }
-        shortfall(views, stable, |member| *member == self.me.member || answers(member))
-    }
-
-    /// Cannot go on, and asks again when somebody comes back, or after a while.
-    pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let until = now + self.config.knobs().election_timeout;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.first_view {
-            // Nobody counts on it: whoever leads admits it.
-            self.become_joining(now, None, out);
-        } else if candidate.not_in_view {
-            self.give_way(now, out);
-        } else {
-            candidate.stage = Stage::Blocked { until };
-            // It stands in nobody's way: who waits for it may know more, and be able to claim.
-            for (member, ask) in std::mem::take(&mut candidate.told_ok) {
-                self.send(now, &member, Message::Clear { ask }, out);
-            }
-        }
-        self.tell_blocked(why, out);
-    }
-
-    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The
-    /// members of the candidate's views may all be gone, or may have come back as other processes.
-    /// Only a member of the group can say that the views have gone on.
-    pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
-        let goes_on = end.log_id == self.log.log_id() && end.epoch > self.log.epoch();
-        let contact =
-            self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view)
-        else {
-            return;
-        };
-        // Of two lives of one name the later one is asked.
-        if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
-            candidate.asked.insert(member.id.clone(), contact);
-            candidate.dropped.remove(&member.id);
-            self.wants_changed = true;
-        }
-    }
-
-    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the
-    /// group may have gone on, and it may neither hear its leader nor reach anybody that it knows.
-    pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
-        let patience = self.patience();
-        let Role::Candidate(candidate) = &self.role else { return };
-        let (ask, first_view) = (candidate.ask, candidate.first_view);
-        if self.blocked.is_some()
-            && !first_view
-            && self.strangers.is_due(now, self.me.address, patience)
-        {
-            let request = self.join_request(ask, None);
-            self.broadcast(Message::NewPeerRequest(request), out);
-        }
-    }
-
-    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
-    /// promise may still be needed, so it hears claims as before; but a better claimant that can
-    /// never win would keep the others waiting for ever, so it leaves them the time for two claims
-    /// of their own.
-    pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.config.outcome_timeout() * 2;
-        self.become_joining(now, None, out);
-        if let Role::Joining(joining) = &mut self.role {
-            joining.gives_way_until = Some(until);
-        }
-    }
-
     /// Says what this peer lacks, each time that is something else.
     pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
         if self.blocked.as_ref() != Some(&why) {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
         self.blocked = Some(why);
-    }
-
-    /// Those who have promised are not enough to lead.
-    pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let until = now + self.config.outcome_timeout() * VAIN_ROUNDS;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Stage::Syncing(claim) = &candidate.stage {
-            // Who has answered the question, and not the claim, may not be there any more.
-            candidate.answered.retain(|id| claim.answers.contains_key(id));
-            // Who only wanted to lead on asks as a candidate first.
-            candidate.failed_claim =
-                claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
-        }
-        self.claim_in_vain(now, why, out);
-    }
-
-    /// A standing leader, or a candidate, has not got what it needs.
-    pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Stage::Syncing(claim) = &mut candidate.stage
-            && let Some(standing) = claim.standing.take()
-        {
-            self.tell_stepped_down(now, &standing, why.clone(), out);
-        }
-        self.block(now, why, out);
-    }
-
-    /// Leads no longer, because no quorum answers; says so, and asks around.
-    fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let leader = leader.clone();
-        self.tell_stepped_down(now, &leader, why, out);
-        self.become_candidate(now, Cause::SteppedDown, None, out);
     }
 
     fn tell_stepped_down(
@@ -242,140 +382,12 @@ impl Node {
         }
     }
 
-    /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
-    pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        match self.lacks_without(now, None) {
-            Some(why) => {
-                self.yield_lead(now, why, out);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
-    pub(crate) fn lacks_without(&self, now: Time, gone: Option<&Member>) -> Option<String> {
-        let patience = self.config.quorum_timeout();
-        let Role::Leader(leader) = &self.role else { return None };
-        if !self.config.is_primary() {
-            return None;
-        }
-        let view_at = self.log.view_at();
-        let counted_on = |member: &Member| {
-            let answers = || {
-                leader.is_answering(member, now, patience)
-                    || leader.departed_with(member) >= Some(view_at)
-            };
-            Some(member) != gone && (*member == self.me.member || answers())
-        };
-        shortfall(&self.log.last_views(), self.log.stable(), counted_on)
-    }
-
     /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its
     /// founders.
     pub(crate) fn may_lead(&self) -> bool {
         !self.config.is_primary()
             || self.log.view().is_some()
             || self.config.knobs().bootstrap.contains(&self.me.member.id)
-    }
-
-    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told
-    /// once.
-    pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        if !self.config.is_primary() {
-            return true;
-        }
-        let is_elector = self.is_elector();
-        if is_elector && !self.gives_way(now) {
-            // It holds a part of a group that has lost its leader, so there is nothing to found.
-            self.become_candidate(now, Cause::Again, None, out);
-            return false;
-        }
-        let Role::Joining(joining) = &mut self.role else { return false };
-        joining.since = now;
-        if is_elector {
-            return false;
-        }
-        let advises = now.since(*self.outside_since.get_or_insert(now))
-            >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
-        let bootstrap = &self.config.knobs().bootstrap;
-        let Some(why) =
-            lacks_to_found(joining, bootstrap, &self.me.member.id, self.has_history, advises)
-        else {
-            return true;
-        };
-        self.tell_blocked(why, out);
-        false
-    }
-
-    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
-    pub(crate) fn lacks_founders(&self) -> bool {
-        let Role::Joining(joining) = &self.role else { return false };
-        self.config.is_primary()
-            && lacks_to_found(
-                joining,
-                &self.config.knobs().bootstrap,
-                &self.me.member.id,
-                self.has_history,
-                false,
-            )
-            .is_some()
-    }
-
-    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders
-    /// are missing they are linked, because one may have heard those that another has not.
-    pub(crate) fn go_betweens(&self) -> Vec<Contact> {
-        let Role::Joining(joining) = &self.role else { return vec![] };
-        if self.blocked.is_none() || !self.config.is_primary() || self.has_history {
-            return vec![];
-        }
-        let bootstrap = &self.config.knobs().bootstrap;
-        let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
-        let others = joining
-            .heard
-            .iter()
-            .filter(|(id, _)| !bootstrap.contains(id))
-            .map(|(_, heard)| heard)
-            .take(OTHERS);
-        founders.chain(others).map(|(contact, _)| contact.clone()).collect()
-    }
-
-    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer
-    /// is blocked itself.
-    pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
-        // Whoever was heard before this peer was blocked is wanted now.
-        self.wants_changed |= self.blocked.is_some();
-        let mut linked = self.go_betweens();
-        linked.retain(|contact| self.links.is_linked(&contact.member));
-        for to in &linked {
-            for from in linked.iter().filter(|from| from.member != to.member) {
-                let Role::Joining(joining) = &self.role else { return };
-                let has_history = joining.with_history.contains(from.id());
-                let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
-                let (ask, from) = (joining.ask, from.clone());
-                let request = JoinRequest {
-                    ask,
-                    from,
-                    promised,
-                    contiguous,
-                    lineage,
-                    leading: None,
-                    has_history,
-                    recent: 0,
-                };
-                self.send(now, &to.member, Message::NewPeerRequest(request), out);
-            }
-        }
-    }
-
-    /// Mode `primary`: a founder that is linked is there, whether its datagrams are heard or not.
-    pub(crate) fn on_founder_linked(&mut self, now: Time, member: &Member) {
-        let Some(contact) = self.links.contact(member).cloned() else { return };
-        let Role::Joining(joining) = &self.role else { return };
-        if self.config.is_primary() && self.config.knobs().bootstrap.contains(&member.id) {
-            let has_history = joining.with_history.contains(&member.id);
-            self.on_fellow_joiner(now, contact, has_history);
-        }
     }
 
     /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a

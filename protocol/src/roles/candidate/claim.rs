@@ -28,7 +28,7 @@ use crate::wire::message::{Coordinator, Message, SyncAnswer, SyncFinal};
 impl Node {
     /// Claims the next epoch, unless this peer is leaving: whoever leads next will do without it.
     pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.leaving.is_some() {
+        if self.env.leaving.is_some() {
             self.stop(StopReason::LeftUnconfirmed, out);
         } else if matches!(&self.role, Role::Candidate(candidate) if candidate.is_disowned()) {
             // The others have gone on without this peer, and nobody else is left: it is the one
@@ -43,11 +43,11 @@ impl Node {
 
     pub(crate) fn claim_next(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let epoch = (&self.promised).max(&candidate.floor).next(self.me.member.clone());
+        let epoch = (&self.env.promised).max(&candidate.floor).next(self.env.me.member.clone());
         let asked = candidate.awaited().count() as u64;
         let alone = candidate.first_view && asked == 0;
         out.push(Output::Note(Note::Claim {
-            log: self.log.name(),
+            log: self.env.log.name(),
             epoch: epoch.clone(),
             asked,
             alone,
@@ -60,12 +60,12 @@ impl Node {
     pub(crate) fn renew(&mut self, now: Time, above: &Epoch, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
         let standing = leader.clone();
-        let epoch = (&self.promised).max(above).next(self.me.member.clone());
+        let epoch = (&self.env.promised).max(above).next(self.env.me.member.clone());
         let mut candidate = self.candidate(now, None);
         candidate.dropped =
             standing.failed.iter().map(|(contact, _)| contact.id().clone()).collect();
         self.role = Role::Candidate(candidate);
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.sync(now, epoch, Some(standing), out);
     }
 
@@ -77,12 +77,12 @@ impl Node {
         standing: Option<Box<Leader>>,
         out: &mut Vec<Output>,
     ) {
-        let id = self.me.member.id.clone();
-        self.promise_to(&epoch, &id, out);
-        let (until, round) = (now + self.config.knobs().sync_timeout, self.config.round());
+        let id = self.env.me.member.id.clone();
+        self.env.promise_to(&epoch, &id, out);
+        let (until, round) = (now + self.env.config.knobs().sync_timeout, self.env.config.round());
         // Nobody is asked for a promise a second time, so what may have been true of the network
         // before is not relied on.
-        self.links.dial_afresh(now, out);
+        self.env.links.dial_afresh(now, out);
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.doubt_refusals(now, round);
         candidate.asked_at = now;
@@ -97,7 +97,7 @@ impl Node {
             standing,
             stable: Seq::ZERO,
         });
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.put_question_to_all(now, out);
         self.close_if_complete(now, out);
     }
@@ -126,7 +126,7 @@ impl Node {
     /// An answer has shown a newer view: the log that is adopted may hold it, so its members are
     /// asked, too.
     fn ask_members_of(&mut self, now: Time, newest: Option<View>, out: &mut Vec<Output>) {
-        let own = self.log.view().map(|view| (&view.epoch, view.view_id));
+        let own = self.env.log.view().map(|view| (&view.epoch, view.view_id));
         let Some(newest) =
             newest.filter(|view| own.is_some_and(|own| (&view.epoch, view.view_id) > own))
         else {
@@ -136,7 +136,7 @@ impl Node {
         // Of two lives of one name the later one is asked.
         let unasked = |contact: &&Contact| {
             let known = candidate.asked.get(contact.id()).map(|known| known.member.inc);
-            contact.member != self.me.member && known.is_none_or(|inc| inc < contact.member.inc)
+            contact.member != self.env.me.member && known.is_none_or(|inc| inc < contact.member.inc)
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
         for contact in unasked {
@@ -146,7 +146,7 @@ impl Node {
                 candidate.suspects.remove(contact.id());
                 candidate.asked.insert(contact.id().clone(), contact);
             }
-            self.wants_changed = true;
+            self.env.wants_changed = true;
             self.put_question(now, &member, out);
         }
     }
@@ -173,9 +173,12 @@ impl Node {
     /// The newest views of the log that this claim would adopt, and how far that log is known to be
     /// stable.
     pub(crate) fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
-        let (mut end, mut views, mut log_id) =
-            ((self.log.epoch(), self.log.contiguous()), self.log.last_views(), self.log.log_id());
-        let Some(claim) = self.open_claim() else { return (views, self.log.stable()) };
+        let (mut end, mut views, mut log_id) = (
+            (self.env.log.epoch(), self.env.log.contiguous()),
+            self.env.log.last_views(),
+            self.env.log.log_id(),
+        );
+        let Some(claim) = self.open_claim() else { return (views, self.env.log.stable()) };
         let name = |answer: &SyncAnswer| {
             answer.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone())
         };
@@ -190,7 +193,7 @@ impl Node {
             .values()
             .filter(|(_, answer)| name(answer) == log_id)
             .map(|(_, answer)| answer.stable);
-        let own = if self.log.log_id() == log_id { self.log.stable() } else { Seq::ZERO };
+        let own = if self.env.log.log_id() == log_id { self.env.log.stable() } else { Seq::ZERO };
         (views, stable.max().unwrap_or(Seq::ZERO).max(own))
     }
 
@@ -207,7 +210,7 @@ impl Node {
     /// Asks everybody for the same promise again, once, after a pause: the answers of before it
     /// mean nothing any more.
     fn wake_claim(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let until = now + self.config.knobs().sync_timeout;
+        let until = now + self.env.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return false };
         let Stage::Syncing(claim) = &mut candidate.stage else { return false };
         if !std::mem::take(&mut claim.overslept) {
@@ -219,7 +222,7 @@ impl Node {
         // Who was only between two groups may have arrived since.
         let busy = std::mem::take(&mut candidate.busy);
         candidate.dropped.retain(|id| !busy.contains(id));
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.put_question_to_all(now, out);
         true
     }
@@ -242,24 +245,24 @@ impl Node {
         }
         claim.stable = self.adopted_views().1;
         let Role::Candidate(candidate) = &mut self.role else { return };
-        let own = (self.log.epoch(), self.log.contiguous());
+        let own = (self.env.log.epoch(), self.env.log.contiguous());
         // What is stable is not given up for the log of one that went on alone and was only about
         // to come back. Whoever is left out is not listed, and asks to be admitted with what it
         // has.
         let fellows = claim.answers.values().filter(|(_, answer)| {
-            answer.lineage.last().is_some_and(|row| Some(row) == self.log.lineage().last())
+            answer.lineage.last().is_some_and(|row| Some(row) == self.env.log.lineage().last())
         });
         let stable = fellows
             .map(|(_, answer)| answer.stable)
-            .chain([self.log.stable()])
+            .chain([self.env.log.stable()])
             .max()
             .unwrap_or(Seq::ZERO)
             .min(own.1);
-        let primary = self.config.is_primary();
+        let primary = self.env.config.is_primary();
         let keeps = |answer: &SyncAnswer| {
             primary
                 || end_of(answer) <= own
-                || self.log.fork(&answer.lineage, answer.contiguous) >= stable
+                || self.env.log.fork(&answer.lineage, answer.contiguous) >= stable
         };
         let (kept, outdone) = std::mem::take(&mut claim.answers)
             .into_iter()
@@ -278,23 +281,23 @@ impl Node {
             self.claim_in_vain(now, why, out);
             return;
         }
-        let (epoch, until) = (claim.epoch.clone(), now + self.config.knobs().sync_timeout);
+        let (epoch, until) = (claim.epoch.clone(), now + self.env.config.knobs().sync_timeout);
         match best {
             None => {
-                let cut = self.log.contiguous();
+                let cut = self.env.log.contiguous();
                 candidate.stage = Stage::Adopting { claim, cut, until };
-                self.cut_here(cut, epoch, out);
+                self.env.cut_here(cut, epoch, out);
                 self.announce(now, out);
             }
             Some((holder, answer)) => {
                 let Some(source) = candidate.asked.get(&holder.id).cloned() else { return };
                 let cut = answer.contiguous;
                 candidate.stage = Stage::Adopting { claim, cut, until };
-                let fork = self.log.fork(&answer.lineage, cut);
-                let (base, ask) = (self.base_at(fork), self.fresh_ask());
+                let fork = self.env.log.fork(&answer.lineage, cut);
+                let (base, ask) = (self.env.base_at(fork), self.env.fresh_ask());
                 let lineage = answer.lineage;
                 let purpose = Purpose::Lead;
-                let (entries, view) = (Tail::new(base.end()), base.view(&self.log));
+                let (entries, view) = (Tail::new(base.end()), base.view(&self.env.log));
                 let install = Install {
                     purpose,
                     epoch,
@@ -316,7 +319,7 @@ impl Node {
     /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and
     /// everybody is asked again.
     pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let source = self.install.take().map(|install| install.source);
+        let source = self.env.install.take().map(|install| install.source);
         self.give_up_on(now, source.as_ref(), out);
     }
 
@@ -351,37 +354,43 @@ impl Node {
         if first_view {
             // A group is founded by no more than it takes; the others ask to be let in, and wait
             // for room.
-            let most = usize::try_from(self.config.knobs().members_max - 1).unwrap_or(usize::MAX);
+            let most =
+                usize::try_from(self.env.config.knobs().members_max - 1).unwrap_or(usize::MAX);
             unlisted.extend(listed.drain(most.min(listed.len())..));
         }
         // Who was known by words alone has said on its link where it is.
         let said = |contact: Contact| {
-            self.links.contact(&contact.member).filter(|_| first_view).cloned().unwrap_or(contact)
+            self.env
+                .links
+                .contact(&contact.member)
+                .filter(|_| first_view)
+                .cloned()
+                .unwrap_or(contact)
         };
         let listed: Vec<Contact> = listed.into_iter().map(said).collect();
         let list: Vec<Member> = listed
             .iter()
             .map(|contact| contact.member.clone())
-            .chain([self.me.member.clone()])
+            .chain([self.env.me.member.clone()])
             .collect();
-        let rows = self.log.lineage();
+        let rows = self.env.log.lineage();
         let lineage: Vec<EpochStart> =
             rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
         let epoch = claim.epoch.clone();
         let announced =
-            SyncFinal { epoch: epoch.clone(), leader: self.me.clone(), cut, lineage, list };
+            SyncFinal { epoch: epoch.clone(), leader: self.env.me.clone(), cut, lineage, list };
         let progress: BTreeMap<PeerId, Progress> = listed
             .iter()
             .map(|contact| (contact.id().clone(), Progress::new(contact.clone(), cut, now)))
             .collect();
         // Before anybody hears of the view that it is about to number.
-        self.remember_view(out);
+        self.env.remember_view(out);
         let mut leader = Leader::new(
             now,
-            self.beats,
+            self.env.beats,
             announced.clone(),
             progress,
-            self.config.knobs().heartbeat_timeout,
+            self.env.config.knobs().heartbeat_timeout,
         );
         let renewed = claim.standing.is_some();
         if let Some(standing) = claim.standing {
@@ -395,22 +404,22 @@ impl Node {
             leader.resume(*standing);
         }
         self.role = Role::Leader(Box::new(leader));
-        self.been_member = true;
-        self.merging = false;
-        self.blocked = None;
-        self.witness = None;
-        self.wants_changed = true;
+        self.env.been_member = true;
+        self.env.merging = false;
+        self.env.blocked = None;
+        self.env.witness = None;
+        self.env.wants_changed = true;
         let size = listed.len() as u64 + 1;
-        let log = self.log.name();
+        let log = self.env.log.name();
         out.push(Output::Note(Note::LeaderElected {
             log,
-            peer: self.me.id().clone(),
+            peer: self.env.me.id().clone(),
             epoch: epoch.clone(),
             size,
             renewed,
         }));
         let word = Coordinator {
-            leader: self.me.clone(),
+            leader: self.env.me.clone(),
             epoch: epoch.clone(),
             size,
             ask: None,
@@ -419,18 +428,18 @@ impl Node {
         for contact in listed.iter().chain(&unlisted) {
             let names_you = listed.iter().any(|other| other.member == contact.member);
             let word = Coordinator { names_you, ..word.clone() };
-            self.send(now, &contact.member, Message::Coordinator(word), out);
+            self.env.send(now, &contact.member, Message::Coordinator(word), out);
         }
         for contact in &listed {
-            self.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
+            self.env.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
         }
-        if self.config.is_primary() {
-            self.learn_stable(claim.stable, out);
+        if self.env.config.is_primary() {
+            self.env.learn_stable(claim.stable, out);
         }
         let first = FirstEntry { listed, silent };
-        if self.config.is_primary()
-            && self.log.view().is_some()
-            && self.log.view_at() > self.log.stable()
+        if self.env.config.is_primary()
+            && self.env.log.view().is_some()
+            && self.env.log.view_at() > self.env.log.stable()
         {
             // One view may be unstable at a time, so this epoch's first one waits until the adopted
             // one is stable.
@@ -440,18 +449,18 @@ impl Node {
         } else {
             self.first_entry(first, out);
         }
-        self.outbox.rewind(self.log.last_oseq(&self.me.member));
+        self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
     }
 
     /// The first entry of an epoch is the view of those who are in it. Of those who are not, some
     /// have only been silent.
     pub(crate) fn first_entry(&mut self, first: FirstEntry, out: &mut Vec<Output>) {
         let FirstEntry { listed, silent } = first;
-        let epoch = self.log.epoch();
-        let before = self.log.view().cloned();
-        let members = listed.into_iter().chain([self.me.clone()]).collect();
+        let epoch = self.env.log.epoch();
+        let before = self.env.log.view().cloned();
+        let members = listed.into_iter().chain([self.env.me.clone()]).collect();
         let view_id = before.as_ref().map_or(crate::id::ViewId(1), |view| view.view_id.next());
-        let view = View::new(view_id, epoch, self.me.id().clone(), members);
+        let view = View::new(view_id, epoch, self.env.me.id().clone(), members);
         for contact in before
             .iter()
             .flat_map(|old| old.members.iter())
@@ -461,16 +470,16 @@ impl Node {
             let silent = silent.contains(&peer);
             if silent {
                 // As when a member is evicted for its silence.
-                self.links.hang_up_on(&contact.member, out);
+                self.env.links.hang_up_on(&contact.member, out);
             }
             out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
         }
-        let me = self.me.id().clone();
+        let me = self.env.me.id().clone();
         let view = match &before {
-            Some(before) => self.with_remarks(view, before, |_, suspected| {
+            Some(before) => self.env.with_remarks(view, before, |_, suspected| {
                 suspected.or_else(|| Some(format!("it did not answer {me}, which claimed to lead")))
             }),
-            None => View { remarks: Remarks { ordered: self.utc, why: Vec::new() }, ..view },
+            None => View { remarks: Remarks { ordered: self.env.utc, why: Vec::new() }, ..view },
         };
         if let Role::Leader(leader) = &mut self.role {
             // Before this view was numbered, a member that nobody had told of its place in it may
@@ -478,7 +487,7 @@ impl Node {
             // member again when the member leaves.
             leader.entrants.retain(|_, entrant| !view.names(&entrant.contact.member));
         }
-        self.append(Entry::View(view), out);
+        self.env.append(Entry::View(view), out);
         self.unsettle();
     }
 }
@@ -541,22 +550,22 @@ mod tests {
             Node::new(contact(3), Config::try_from(Knobs::fast()).expect("sound"), 1, at(0)),
             Vec::new(),
         );
-        let (link, cluster) = (LinkId::accepted(0), node.config.cluster());
+        let (link, cluster) = (LinkId::accepted(0), node.env.config.cluster());
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
         let hello = Message::Hello(Hello { cluster, from: contact(2), link: 1, end, knows: None });
         node.handle(at(0), Input::LinkUp { link }, &mut out);
         node.handle(at(0), Input::Received { link, messages: vec![hello] }, &mut out);
-        node.promise_to(&epoch(1, 4), contact(4).id(), &mut out);
-        node.log.push_row(epoch(1, 4));
+        node.env.promise_to(&epoch(1, 4), contact(4).id(), &mut out);
+        node.env.log.push_row(epoch(1, 4));
         let members = (1..=4).map(contact).collect();
-        node.log.append(Entry::View(View::new(
+        node.env.log.append(Entry::View(View::new(
             ViewId(1),
             epoch(1, 4),
             contact(4).id().clone(),
             members,
         )));
-        node.log.append(data(1));
-        node.log.append(data(2));
+        node.env.log.append(data(1));
+        node.env.log.append(data(2));
         node.become_member(at(0), at(0), contact(4), epoch(1, 4), &mut out);
         node.become_candidate(at(0), Cause::Connection, Some(contact(4).id().clone()), &mut out);
         node.claim_next(at(0), &mut out);
@@ -574,7 +583,7 @@ mod tests {
             contiguous: Seq(contiguous),
             lineage,
             stable: Seq(stable),
-            views: node.log.last_views(),
+            views: node.env.log.last_views(),
         }
     }
 
@@ -588,7 +597,7 @@ mod tests {
         let is_question = |output: &Output| {
             matches!(output, Output::Send { message: Message::MissingSeqRequest(_), .. })
         };
-        assert!(out.iter().any(is_question) && node.install.is_some());
+        assert!(out.iter().any(is_question) && node.env.install.is_some());
         node
     }
 
@@ -601,11 +610,11 @@ mod tests {
         node.on_sync_answer(at(1), &contact(2).member, fellow, &mut out);
         assert!(matches!(node.role, Role::Leader(_)), "it has nothing to fetch");
         assert_eq!(
-            node.log.view().map(View::ids),
+            node.env.log.view().map(View::ids),
             Some(vec![contact(2).id().clone(), contact(3).id().clone()]),
             "p1 rejoins"
         );
-        assert_eq!(node.log.epoch_at(Seq(3)), epoch(1, 4), "#3 stands");
+        assert_eq!(node.env.log.epoch_at(Seq(3)), epoch(1, 4), "#3 stands");
     }
 
     #[test]
@@ -622,8 +631,8 @@ mod tests {
     fn a_promise_is_noted_once_and_discards_what_is_built_for_a_lower_epoch() {
         let (mut node, mut out) = (fetching(), Vec::new());
         for (epoch, builds) in [(epoch(2, 3), true), (epoch(3, 4), false), (epoch(3, 4), false)] {
-            node.promise_to(&epoch, contact(4).id(), &mut out);
-            assert_eq!(node.install.is_some(), builds, "{epoch:?}");
+            node.env.promise_to(&epoch, contact(4).id(), &mut out);
+            assert_eq!(node.env.install.is_some(), builds, "{epoch:?}");
         }
         assert_eq!(
             out.iter()
@@ -643,8 +652,8 @@ mod tests {
                 })
                 .count() as u64
         };
-        let ask = node.install.as_ref().expect("it fetches the log of p2").ask;
-        let sync_timeout = node.config.knobs().sync_timeout;
+        let ask = node.env.install.as_ref().expect("it fetches the log of p2").ask;
+        let sync_timeout = node.env.config.knobs().sync_timeout;
         for n in 0..100 {
             // Nothing more is asked for before all is there that one question brings.
             assert_eq!(asked(&out), u64::from(n >= 64), "after {n} frames");

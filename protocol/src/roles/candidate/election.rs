@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
@@ -35,8 +36,8 @@ impl Node {
         }
         candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
         self.role = Role::Candidate(candidate);
-        self.install = None;
-        self.wants_changed = true;
+        self.env.install = None;
+        self.env.wants_changed = true;
         if cause == Cause::Handover {
             self.tell_election(cause, out);
             self.claim_next(now, out);
@@ -48,7 +49,7 @@ impl Node {
 
     /// Waits for somebody else to lead.
     pub(crate) fn become_waiting(&mut self, now: Time, on: &PeerId, out: &mut Vec<Output>) {
-        let until = now + self.config.outcome_timeout();
+        let until = now + self.env.config.outcome_timeout();
         let stage = Stage::Waiting { on: on.clone(), until };
         match &mut self.role {
             Role::Candidate(candidate) => {
@@ -69,7 +70,7 @@ impl Node {
                 self.role = Role::Candidate(candidate);
             }
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.answer_witnessed(now, out);
     }
 
@@ -77,21 +78,23 @@ impl Node {
     /// joiners it has heard.
     pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
         let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
-            Role::Joining(_) if self.is_elector() => (false, self.electorate()),
+            Role::Joining(_) if self.env.is_elector() => (false, self.env.electorate()),
             Role::Joining(joining) => {
                 // A group that has dissolved into one that is silent comes together again: its
                 // members know each other.
-                let own = if self.merging { self.electorate() } else { BTreeMap::new() };
+                let own = if self.env.merging { self.env.electorate() } else { BTreeMap::new() };
                 let heard =
                     joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
                 (true, heard.chain(own).collect())
             }
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
-            Role::Follower(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
+            Role::Follower(_) | Role::Leader(_) => {
+                (self.env.log.view().is_none(), self.env.electorate())
+            }
         };
         let seen = self.deliverable();
-        let ask = self.fresh_ask();
-        asked.remove(&self.me.member.id);
+        let ask = self.env.fresh_ask();
+        asked.remove(&self.env.me.member.id);
         Box::new(Candidate {
             first_view,
             ask,
@@ -115,21 +118,14 @@ impl Node {
             told_ok: BTreeMap::new(),
             seen,
             handed_over: false,
-            stage: self.asking(now),
+            stage: self.env.asking(now),
         })
-    }
-
-    fn asking(&self, now: Time) -> Stage {
-        Stage::Asking {
-            until: now + self.config.knobs().election_timeout,
-            first_wave_until: now + self.config.first_wave_timeout(),
-        }
     }
 
     /// Asks around (again).
     pub(crate) fn ask(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
-        let ask = self.fresh_ask();
-        let (asking, round) = (self.asking(now), self.config.round());
+        let ask = self.env.fresh_ask();
+        let (asking, round) = (self.env.asking(now), self.env.config.round());
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.doubt_refusals(now, round);
         candidate.ask = ask;
@@ -137,7 +133,7 @@ impl Node {
         candidate.answered.clear();
         // Who was only between two groups may have arrived since.
         let arriving = std::mem::take(&mut candidate.busy);
-        if self.blocked.is_some() {
+        if self.env.blocked.is_some() {
             // It cannot go on without them, and a refusal may have been the word of a firewall.
             candidate.dropped.clear();
         } else {
@@ -148,10 +144,10 @@ impl Node {
         candidate.asks_again = cause == Cause::Again;
         candidate.stage = asking;
         self.choose_first_wave();
-        self.install = None;
-        self.wants_changed = true;
+        self.env.install = None;
+        self.env.wants_changed = true;
         // Who is blocked asks for as long as it takes, and says so once.
-        if cause != Cause::Again || self.blocked.is_none() {
+        if cause != Cause::Again || self.env.blocked.is_none() {
             self.tell_election(cause, out);
         }
         self.put_question_to_all(now, out);
@@ -162,7 +158,7 @@ impl Node {
         let Role::Candidate(candidate) = &self.role else { return };
         let higher = candidate
             .awaited()
-            .filter(|contact| contact.outranks(&self.me))
+            .filter(|contact| contact.outranks(&self.env.me))
             .map(|contact| contact.id().clone())
             .collect();
         out.push(Output::Note(Note::ElectionStarted {
@@ -198,14 +194,14 @@ impl Node {
                     contiguous: crate::id::Seq::ZERO,
                     log_id: Epoch::none(),
                 };
-                let end = if first_view { none } else { self.log.end() };
-                let election = Election { ask, candidate: self.me.clone(), end };
-                self.send(now, member, Message::Election(election), out);
+                let end = if first_view { none } else { self.env.log.end() };
+                let election = Election { ask, candidate: self.env.me.clone(), end };
+                self.env.send(now, member, Message::Election(election), out);
             }
             Stage::Vetoed { .. }
                 if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) =>
             {
-                self.send(now, member, Message::ViewSyncRequest { ask }, out);
+                self.env.send(now, member, Message::ViewSyncRequest { ask }, out);
             }
             Stage::Syncing(claim) if asked => {
                 // An answer may have shown a newer view: whoever only that one names knows by it
@@ -213,20 +209,20 @@ impl Node {
                 let newest = self.adopted_views().0.into_iter().next().map(|(_, view)| view);
                 let view = newest.filter(|_| !first_view);
                 let request =
-                    SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
-                self.send(now, member, Message::SeqSyncRequest(request), out);
+                    SyncRequest { epoch: claim.epoch.clone(), claimant: self.env.me.clone(), view };
+                self.env.send(now, member, Message::SeqSyncRequest(request), out);
             }
             Stage::Waiting { on, .. } if asked => {
                 if candidate.handed_over {
-                    let (successor, epoch) = (on.clone(), self.log.epoch());
-                    self.send(now, member, Message::Handover { successor, epoch }, out);
-                } else if *on == member.id && self.promised.owner == *member {
+                    let (successor, epoch) = (on.clone(), self.env.log.epoch());
+                    self.env.send(now, member, Message::Handover { successor, epoch }, out);
+                } else if *on == member.id && self.env.promised.owner == *member {
                     // The promise may have gone with the other link.
-                    let epoch = self.promised.clone();
-                    self.answer_sync(now, member, epoch, out);
+                    let epoch = self.env.promised.clone();
+                    self.env.answer_sync(now, member, epoch, out);
                 }
             }
-            Stage::Adopting { .. } => self.ask_missing(now, out),
+            Stage::Adopting { .. } => self.env.ask_missing(now, out),
             Stage::Asking { .. }
             | Stage::Blocked { .. }
             | Stage::Vetoed { .. }
@@ -237,7 +233,7 @@ impl Node {
 
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
-        let (witness_timeout, round) = (self.config.witness_timeout(), self.config.round());
+        let (witness_timeout, round) = (self.env.config.witness_timeout(), self.env.config.round());
         let Role::Candidate(candidate) = &self.role else { return };
         if candidate.is_blocked() {
             if self.lacks_to_claim(now).is_none() {
@@ -259,7 +255,8 @@ impl Node {
             .iter()
             .filter(|id| only_silent(id))
             .filter_map(|id| candidate.asked.get(id));
-        let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
+        let may_answer =
+            suspects.into_iter().any(|suspect| self.env.links.is_linked(&suspect.member));
         if clear && (candidate.answered.is_empty() || candidate.asks_again) && may_answer {
             // Nobody else can say whether they live, or what is said is of before. They have been
             // asked, and whoever works answers at once, or when it has asked the leader itself.
@@ -273,7 +270,7 @@ impl Node {
     }
 
     pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
-        let until = now + self.config.outcome_timeout();
+        let until = now + self.env.config.outcome_timeout();
         let candidate = self.role.candidate();
         candidate.revive(&from.id);
         if candidate.ask != ask
@@ -285,7 +282,7 @@ impl Node {
         if candidate.suspects.contains(&from.id) {
             // It has let this candidate down before and is not waited for; but it answers, and
             // counts for a quorum.
-            if self.config.is_primary() {
+            if self.env.config.is_primary() {
                 candidate.answered.insert(from.id.clone());
                 self.claim_if_clear(now, out);
             }
@@ -323,18 +320,18 @@ impl Node {
         if word.ask.is_none() {
             if announcement {
                 // What a stranger announces changes nothing, and is nothing to tell.
-                if word.epoch >= self.promised
-                    && (self.promised.owner == *from || self.counts(from))
+                if word.epoch >= self.env.promised
+                    && (self.env.promised.owner == *from || self.env.counts(from))
                 {
-                    let (log, epoch) = (self.log.name(), word.epoch.clone());
+                    let (log, epoch) = (self.env.log.name(), word.epoch.clone());
                     out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
                 }
-                self.merge_backoffs.on_invitation(&from.id);
+                self.env.merge_backoffs.on_invitation(&from.id);
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of
                 // getting the cut.
-                let left_out = !word.names_you && word.epoch >= self.promised;
+                let left_out = !word.names_you && word.epoch >= self.env.promised;
                 let waits = match &self.role {
                     Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
                     // It was building its log when its leader asked, and has arrived in an epoch
@@ -353,9 +350,9 @@ impl Node {
             return;
         }
         if announcement
-            && self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask))
+            && self.env.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask))
         {
-            self.veto_witnessed(now, &word, out);
+            self.env.veto_witnessed(now, &word, out);
             return;
         }
         match &mut self.role {
@@ -394,8 +391,8 @@ impl Node {
         leader: Contact,
         out: &mut Vec<Output>,
     ) {
-        let until = now + self.config.knobs().election_timeout;
-        let me = self.me.member.clone();
+        let until = now + self.env.config.knobs().election_timeout;
+        let me = self.env.me.member.clone();
         let Role::Candidate(candidate) = &mut self.role else { return };
         if leader.member == me
             || matches!(candidate.stage, Stage::Waiting { .. } | Stage::Adopting { .. })
@@ -406,7 +403,7 @@ impl Node {
         let member = leader.member.clone();
         candidate.stage = Stage::Vetoed { until };
         candidate.vetoed_by = Some(leader);
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         self.put_question(now, &member, out);
     }
 
@@ -414,7 +411,7 @@ impl Node {
     fn end_candidacy(&mut self, now: Time, word: Coordinator, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let asked_at = candidate.asked_at;
-        if word.names_you && word.epoch >= self.promised && self.log.is_in(&word.epoch) {
+        if word.names_you && word.epoch >= self.env.promised && self.env.log.is_in(&word.epoch) {
             self.become_member(now, asked_at, word.leader, word.epoch, out);
             self.say_leave(now, out);
         } else {
@@ -451,18 +448,18 @@ impl Node {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) {
             candidate.vetoed_by = None;
-            self.wants_changed = true;
+            self.env.wants_changed = true;
             self.ask_again_soon(now);
         }
         let source_gone =
-            self.install.as_ref().is_some_and(|install| install.source.member == *member);
+            self.env.install.as_ref().is_some_and(|install| install.source.member == *member);
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member)
             || !candidate.dropped.insert(member.id.clone())
         {
             return;
         }
-        self.wants_changed = true;
+        self.env.wants_changed = true;
         match &candidate.stage {
             Stage::Asking { .. } => self.claim_if_clear(now, out),
             Stage::Syncing(_) => self.close_if_complete(now, out),
@@ -478,7 +475,7 @@ impl Node {
     /// The leader that a veto has named does not lead: the group is asked again, but not in a
     /// frenzy.
     pub(crate) fn ask_again_soon(&mut self, now: Time) {
-        let soon = now + self.config.witness_timeout() / 4;
+        let soon = now + self.env.config.witness_timeout() / 4;
         let Role::Candidate(candidate) = &mut self.role else { return };
         if let Stage::Vetoed { until } = &mut candidate.stage {
             *until = (*until).min(soon);
@@ -491,14 +488,23 @@ impl Node {
         let progress: Vec<Member> =
             leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
         out.push(Output::Note(Note::StepDown {
-            log: self.log.name(),
+            log: self.env.log.name(),
             epoch: leader.epoch.clone(),
             why,
         }));
-        let promised = self.promised.clone();
+        let promised = self.env.promised.clone();
         for member in progress {
-            self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);
+            self.env.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);
         }
         self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+}
+
+impl Env {
+    fn asking(&self, now: Time) -> Stage {
+        Stage::Asking {
+            until: now + self.config.knobs().election_timeout,
+            first_wave_until: now + self.config.first_wave_timeout(),
+        }
     }
 }

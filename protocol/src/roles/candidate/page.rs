@@ -117,14 +117,14 @@ impl Node {
         let candidate = self.role.candidate();
         candidate.revive(&from.id);
         if candidate.is_standing() {
-            self.say_that_it_leads(now, from, ask, out);
+            self.env.say_that_it_leads(now, from, ask, out);
         } else if candidate.first_view != first_view {
             let reason = candidate.stranger();
-            self.refuse(now, from, Some(ask), reason, out);
-        } else if first_view || self.knows(from, &election.end) {
+            self.env.refuse(now, from, Some(ask), reason, out);
+        } else if first_view || self.env.knows(from, &election.end) {
             self.answer(now, from, &election.candidate, ask, out);
         } else {
-            self.refuse(now, from, Some(ask), Reason::NotMember, out);
+            self.env.refuse(now, from, Some(ask), Reason::NotMember, out);
         }
     }
 
@@ -162,13 +162,14 @@ impl Node {
     ) -> Option<Reason> {
         let Role::Candidate(candidate) = &self.role else { return None };
         // Asked again, because the answer was lost with a link.
-        let repeats = request.epoch == self.promised && candidate.is_waiting_on(&from.id);
+        let repeats = request.epoch == self.env.promised && candidate.is_waiting_on(&from.id);
         if candidate.is_standing() || repeats {
             None
         } else if candidate.first_view != request.view.is_none() {
             Some(candidate.stranger())
         } else {
-            let is_known = candidate.first_view || self.shares_view(from, request.view.as_ref());
+            let is_known =
+                candidate.first_view || self.env.shares_view(from, request.view.as_ref());
             (!is_known).then_some(Reason::NotMember)
         }
     }

@@ -73,7 +73,8 @@ impl Node {
                 }
             }
             Reason::NotLeader => {
-                let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
+                let answers =
+                    self.env.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
                 // The last view of a group that becomes part of another one names whom to join. The
                 // leader's word that everybody holds that view may still be on its way.
                 if (answers || ask == Some(follower.epoch.round)) && !self.join_successor(now, out)
@@ -88,7 +89,7 @@ impl Node {
             // It had no room, or did not know whether it still leads: what it did not take is sent
             // again.
             Reason::Busy if ask.is_none() => {
-                self.outbox.on_turned_away(self.log.last_oseq(&self.me.member));
+                self.env.outbox.on_turned_away(self.env.log.last_oseq(&self.env.me.member));
             }
             // Answers to questions that a follower does not ask, or that are answered.
             Reason::DuplicateId { .. }
@@ -108,13 +109,13 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let ask = election.ask;
-        if !self.knows(from, &election.end) {
-            self.refuse(now, from, Some(ask), Reason::NotMember, out);
+        if !self.env.knows(from, &election.end) {
+            self.env.refuse(now, from, Some(ask), Reason::NotMember, out);
             return;
         }
         let follower = self.role.follower();
         if follower.leader.member != *from {
-            self.witness(now, |witness| {
+            self.env.witness(now, |witness| {
                 witness.electors.insert(from.id.clone(), election);
             });
             self.ask_as_witness(now, out);
@@ -157,7 +158,7 @@ impl Node {
     ) -> Option<Reason> {
         let is_leader =
             matches!(&self.role, Role::Follower(follower) if follower.leader.member == *from);
-        let is_known = is_leader || self.shares_view(from, request.view.as_ref());
+        let is_known = is_leader || self.env.shares_view(from, request.view.as_ref());
         (!is_known).then_some(Reason::NotMember)
     }
 
@@ -172,7 +173,7 @@ impl Node {
     ) {
         let follower = self.role.follower();
         if follower.leader.member != *from {
-            self.witness(now, |witness| {
+            self.env.witness(now, |witness| {
                 // Said again, it may show a newer view.
                 let before = witness.claims.get(&from.id);
                 if before.is_none_or(|before| before.epoch <= request.epoch) {

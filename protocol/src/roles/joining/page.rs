@@ -69,33 +69,33 @@ impl Node {
                 }
             }
             Reason::DuplicateId { holder } if Some(joining.ask) == ask => {
-                let (holder, own) = (*holder, self.me.address);
+                let (holder, own) = (*holder, self.env.me.address);
                 // Once a member of its own group has said that this peer is no member any more,
                 // only the leader that it asks can tell it that its name is taken; otherwise it
                 // would ask for ever.
                 let is_asked =
                     joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from);
                 let is_left_to_it = is_asked && joining.gives_way_until.is_some();
-                if self.been_member && !is_left_to_it && !self.is_own(from) {
-                    self.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
+                if self.env.been_member && !is_left_to_it && !self.is_own(from) {
+                    self.env.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
                 } else if matches!(&self.role, Role::Joining(joining) if joining.accused_by.as_ref() == Some(from))
                 {
                     self.stop(StopReason::DuplicateId { holder, own }, out);
-                } else if let Some(contact) = self.links.contact(from).cloned() {
+                } else if let Some(contact) = self.env.links.contact(from).cloned() {
                     self.doubt_own_name(now, contact, out);
                 }
             }
             // A number below its own is an answer to an earlier one of its names.
             Reason::OldIncarnation { known }
-                if Some(joining.ask) == ask && *known >= self.me.member.inc =>
+                if Some(joining.ask) == ask && *known >= self.env.me.member.inc =>
             {
-                if *known <= self.first_inc.reach() {
+                if *known <= self.env.first_inc.reach() {
                     // Not at once: two that answer each other without a pause would do nothing
                     // else.
                     joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
-                    self.renumber(known.later(self.me.birth), out);
+                    self.env.renumber(known.later(self.env.me.birth), out);
                 } else {
-                    self.reject(
+                    self.env.reject(
                         Some(&from.id),
                         "REJECTED",
                         "OLD_INCARNATION of no possible number",
@@ -139,17 +139,18 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let ask = election.ask;
-        if self.founds_nothing() {
-            self.refuse(now, from, Some(ask), Reason::NotMember, out);
+        if self.env.founds_nothing() {
+            self.env.refuse(now, from, Some(ask), Reason::NotMember, out);
         } else if let Some(target) = self.vouched_for(now) {
             let word = hearsay(target, Epoch::none(), 0, ask);
-            self.send(now, from, Message::Coordinator(word), out);
+            self.env.send(now, from, Message::Coordinator(word), out);
         } else if self.lacks_founders() {
             // Who lacks a founder that the asker has heard stands in nobody's way.
-            self.send(now, from, Message::Clear { ask }, out);
+            self.env.send(now, from, Message::Clear { ask }, out);
         } else {
-            let outranks =
-                self.me.outranks(&election.candidate) && self.leaving.is_none() && self.may_lead();
+            let outranks = self.env.me.outranks(&election.candidate)
+                && self.env.leaving.is_none()
+                && self.env.may_lead();
             self.answer(now, from, &election.candidate, ask, out);
             if outranks {
                 self.become_candidate(now, Cause::FirstView, None, out);
@@ -166,21 +167,21 @@ impl Node {
     ) {
         let ask = election.ask;
         let is_free = self.vouched_for(now).is_none();
-        if is_free && self.is_elector() && self.knows(from, &election.end) {
+        if is_free && self.env.is_elector() && self.env.knows(from, &election.end) {
             if self.gives_way(now) {
-                self.send(now, from, Message::Clear { ask }, out);
+                self.env.send(now, from, Message::Clear { ask }, out);
                 return;
             }
             // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader
             // like everybody else.
             self.become_candidate(now, Cause::Again, None, out);
             self.answer(now, from, &election.candidate, ask, out);
-        } else if is_free && self.votes_empty() {
+        } else if is_free && self.env.votes_empty() {
             // A view may name it that it has not got yet; it stands in nobody's way.
-            self.send(now, from, Message::Clear { ask }, out);
+            self.env.send(now, from, Message::Clear { ask }, out);
         } else {
             // It follows no view, so it can speak neither for the leader nor against it.
-            self.refuse(now, from, Some(ask), Reason::Busy, out);
+            self.env.refuse(now, from, Some(ask), Reason::Busy, out);
         }
     }
 
@@ -198,18 +199,18 @@ impl Node {
         request: &SyncRequest,
     ) -> Option<Reason> {
         let Some(view) = &request.view else {
-            return self.founds_nothing().then_some(Reason::NotMember);
+            return self.env.founds_nothing().then_some(Reason::NotMember);
         };
         // The leader that it asks to admit it moves above what it promised. Its log counts where it
         // is that leader's.
         let asks = matches!(&self.role, Role::Joining(Joining { target: Some((leader, _)), .. }) if leader.member == *from);
-        if asks && self.log.is_in(&view.epoch) {
+        if asks && self.env.log.is_in(&view.epoch) {
             return None;
         }
-        let is_elector = self.is_elector() && self.shares_view(from, Some(view));
+        let is_elector = self.env.is_elector() && self.env.shares_view(from, Some(view));
         // The view that names this peer got lost on its way. It has acknowledged nothing, and says
         // so. The newest view may have removed it already; the claimant needs the one before, too.
-        let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
+        let votes = self.vouched_for(now).is_none() && (is_elector || self.env.votes_empty());
         (!votes).then_some(Reason::Busy)
     }
 
@@ -225,7 +226,7 @@ impl Node {
             && let Some(leader) = self.vouched_for(now)
         {
             let word = hearsay(leader, Epoch::none(), 0, request.epoch.round);
-            self.send(now, from, Message::Coordinator(word), out);
+            self.env.send(now, from, Message::Coordinator(word), out);
         } else {
             self.promise(now, from, &request.epoch, out);
         }

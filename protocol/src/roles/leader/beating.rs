@@ -59,7 +59,7 @@ impl Node {
 
     /// Evicts who has been silent, or behind, for too long.
     pub(crate) fn watch(&mut self, now: Time, out: &mut Vec<Output>) {
-        let timeout = self.config.knobs().heartbeat_timeout;
+        let timeout = self.env.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.watch_at > now {
             return;
@@ -73,15 +73,15 @@ impl Node {
                     Evidence::Silence {
                         last_round_trip_ms: millis(now.since(proven_at)),
                         beats_missed: leader.started.since(proven_at),
-                        connected: self.links.is_linked(&progress.contact.member),
-                        own_lag_ms: millis(self.lag),
+                        connected: self.env.links.is_linked(&progress.contact.member),
+                        own_lag_ms: millis(self.env.lag),
                     },
                 ));
             }
         }
         // A leader that needs a quorum has to notice before its members do that it has none.
         let patience =
-            if self.config.is_primary() { self.config.quorum_timeout() } else { timeout };
+            if self.env.config.is_primary() { self.env.config.quorum_timeout() } else { timeout };
         let soonest = leader
             .progress
             .values()
@@ -96,15 +96,15 @@ impl Node {
 
     /// One heartbeat to everyone, and the beacon.
     pub(crate) fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
-        let knobs = self.config.knobs().clone();
-        let (high, stable) = (self.log.contiguous(), self.log.stable());
+        let knobs = self.env.config.knobs().clone();
+        let (high, stable) = (self.env.log.contiguous(), self.env.log.stable());
         let Role::Leader(leader) = &mut self.role else { return };
         leader.note_steadiness();
         leader.beat += 1;
         leader.last_beat = Some((leader.beat, high));
         leader.beat_at = now + knobs.heartbeat_interval;
         leader.started.note(leader.beat, now);
-        self.beats = leader.beat;
+        self.env.beats = leader.beat;
         let (beat, epoch) = (leader.beat, leader.epoch.clone());
         let all_have = leader
             .progress
@@ -120,9 +120,10 @@ impl Node {
                 && progress.stuck.0 == progress.acked;
             progress.stuck = (progress.acked, if stuck { progress.stuck.1 + 1 } else { 0 });
             let full = self
+                .env
                 .links
                 .to(&progress.contact.member)
-                .is_some_and(|link| self.links.is_full(link));
+                .is_some_and(|link| self.env.links.is_full(link));
             if progress.stuck.1 > STUCK_BEATS && !full {
                 progress.stuck.1 = 0;
                 progress.resume();
@@ -134,36 +135,36 @@ impl Node {
         let say_again = leader.beat > leader.beat_before + 1;
         let announced = leader.announced.clone();
         for (member, echo, adopted) in beats {
-            let last_oseq = self.log.last_oseq(&member);
+            let last_oseq = self.env.log.last_oseq(&member);
             let heartbeat =
                 Heartbeat { epoch: epoch.clone(), beat, high, stable, all_have, echo, last_oseq };
-            self.send(now, &member, Message::Heartbeat(heartbeat), out);
+            self.env.send(now, &member, Message::Heartbeat(heartbeat), out);
             if say_again && !adopted && announced.list.contains(&member) {
-                self.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
+                self.env.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
             }
         }
         if let Some(all_have) = all_have {
-            self.discard(all_have);
+            self.env.discard(all_have);
         }
         self.evict_slow(now, out);
         self.notice_moves(now);
         self.yield_to_better(now);
-        let beacon = Message::Coordinator(self.announcement(None, None));
-        self.broadcast(beacon, out);
+        let beacon = Message::Coordinator(self.env.announcement(None, None));
+        self.env.broadcast(beacon, out);
         self.tell_stable(out);
     }
 
     /// One heartbeat out of turn: whatever the old link swallowed must not cost a round trip.
     pub(crate) fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let (high, stable, last_oseq) =
-            (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
+            (self.env.log.contiguous(), self.env.log.stable(), self.env.log.last_oseq(member));
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.progress.get_mut(&member.id) else { return };
         leader.beat += 1;
-        self.beats = leader.beat;
+        self.env.beats = leader.beat;
         progress.greetings.note(leader.beat, now);
         let (epoch, beat, echo) = (leader.epoch.clone(), leader.beat, progress.echo);
         let heartbeat = Heartbeat { epoch, beat, high, stable, all_have: None, echo, last_oseq };
-        self.send(now, member, Message::Heartbeat(heartbeat), out);
+        self.env.send(now, member, Message::Heartbeat(heartbeat), out);
     }
 }

@@ -16,6 +16,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::log::view::View;
@@ -27,36 +28,52 @@ use crate::time::Time;
 impl Node {
     /// This peer is to be dialled at another address from now on.
     pub(crate) fn on_moved(&mut self, now: Time, address: SocketAddrV4, out: &mut Vec<Output>) {
-        let was = std::mem::replace(&mut self.me.address, address);
+        let was = std::mem::replace(&mut self.env.me.address, address);
         if was == address {
             return;
         }
-        self.links.move_to(address);
+        self.env.links.move_to(address);
         out.push(Output::Note(Note::Moved { address: address.to_string(), was: was.to_string() }));
         // Links that still stand were introduced with the old address, so the leader is told on a
         // new one.
         if let Role::Follower(follower) = &self.role {
             let leader = follower.leader.member.clone();
-            self.links.hang_up_on(&leader, out);
+            self.env.links.hang_up_on(&leader, out);
         }
         self.notice_moves(now);
     }
 
     /// A leader that finds a contact of its view out of date numbers another view soon.
     pub(crate) fn notice_moves(&mut self, now: Time) {
-        let batch_at = now + self.config.knobs().join_batch;
+        let batch_at = now + self.env.config.knobs().join_batch;
         let Role::Leader(leader) = &self.role else { return };
         if leader.batch_at.is_none()
             && self
+                .env
                 .log
                 .view()
-                .is_some_and(|view| view.members.iter().any(|c| self.renewed(c).is_some()))
+                .is_some_and(|view| view.members.iter().any(|c| self.env.renewed(c).is_some()))
         {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.batch_at = Some(batch_at);
         }
     }
 
+    /// A leader dials its followers where the newest view says.
+    pub(crate) fn follow_moves(&mut self, view: &View) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        for progress in leader.progress.values_mut() {
+            let is_same = |contact: &&Contact| {
+                same_process(contact, &progress.contact.member, progress.contact.birth)
+            };
+            if let Some(contact) = view.find(progress.contact.id()).filter(is_same) {
+                progress.contact.address = contact.address;
+            }
+        }
+    }
+}
+
+impl Env {
     /// What a view should say of a member instead; none where it is right.
     fn renewed(&self, known: &Contact) -> Option<Contact> {
         if known.member == self.me.member {
@@ -74,19 +91,6 @@ impl Node {
         for contact in members {
             if let Some(renewed) = self.renewed(contact) {
                 *contact = renewed;
-            }
-        }
-    }
-
-    /// A leader dials its followers where the newest view says.
-    pub(crate) fn follow_moves(&mut self, view: &View) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        for progress in leader.progress.values_mut() {
-            let is_same = |contact: &&Contact| {
-                same_process(contact, &progress.contact.member, progress.contact.birth)
-            };
-            if let Some(contact) = view.find(progress.contact.id()).filter(is_same) {
-                progress.contact.address = contact.address;
             }
         }
     }
@@ -121,7 +125,7 @@ mod tests {
 
     /// What the newest view says of somebody, and the number of that view.
     fn known(harness: &Harness, who: &Contact) -> (SocketAddrV4, u64) {
-        let view = harness.node.log.view().expect("a view");
+        let view = harness.node.env.log.view().expect("a view");
         (view.find(who.id()).expect("it is in").address, view.view_id.0)
     }
 

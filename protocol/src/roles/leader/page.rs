@@ -117,7 +117,7 @@ impl Node {
         ask: u64,
         out: &mut Vec<Output>,
     ) {
-        self.say_that_it_leads(now, from, ask, out);
+        self.env.say_that_it_leads(now, from, ask, out);
         // A candidate lets a heartbeat go unanswered; the next one may come only when its silence
         // is too long.
         self.greet(now, from, out);
@@ -143,7 +143,7 @@ impl Node {
         }
         if !follows && !end.epoch.is_none() {
             // It may have been evicted while it was away, and not know.
-            self.refuse(now, member, None, Reason::NotMember, out);
+            self.env.refuse(now, member, None, Reason::NotMember, out);
         }
         self.relink(now, member, end, out);
         self.on_entrant_linked(now, member, out);

@@ -56,22 +56,24 @@ impl Leader {
 impl Node {
     /// Begins to hand over, if somebody is there to take over.
     pub(crate) fn yield_to_better(&mut self, now: Time) {
-        let knobs = self.config.knobs();
-        if !knobs.preempt && !self.demoted || self.leaving.is_some() || !self.preempted.is_over(now)
+        let knobs = self.env.config.knobs();
+        if !knobs.preempt && !self.env.demoted
+            || self.env.leaving.is_some()
+            || !self.env.preempted.is_over(now)
         {
             return;
         }
         let until = now + knobs.sync_timeout;
-        let (first, most) = (2 * self.patience(), 4 * self.patience());
+        let (first, most) = (2 * self.env.patience(), 4 * self.env.patience());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(heir) =
-            leader.heir().filter(|heir| leader.is_settled() && heir.contact.outranks(&self.me))
+            leader.heir().filter(|heir| leader.is_settled() && heir.contact.outranks(&self.env.me))
         else {
             return;
         };
         let into = Successor::Better(heir.contact.member.clone());
         leader.retiring = Some(Retiring { until, into });
-        self.preempted.begin(now, first, most);
+        self.env.preempted.begin(now, first, most);
     }
 
     /// Hands over as soon as everybody has everything; goes on leading if that cannot be.
@@ -81,7 +83,7 @@ impl Node {
         successor: &Member,
         out: &mut Vec<Output>,
     ) {
-        let contiguous = self.log.contiguous();
+        let contiguous = self.env.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         let is_there = leader
             .progress
@@ -95,7 +97,7 @@ impl Node {
         if leader.is_level(contiguous) {
             let epoch = leader.epoch.clone();
             let why = format!("it hands over to {}, which outranks it", successor.id);
-            out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch, why }));
+            out.push(Output::Note(Note::StepDown { log: self.env.log.name(), epoch, why }));
             self.hand_over(now, successor, out);
         }
     }
@@ -107,7 +109,7 @@ impl Node {
         let members: Vec<Member> =
             leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
         for member in members {
-            self.send(
+            self.env.send(
                 now,
                 &member,
                 Message::Handover { successor: successor.id.clone(), epoch: epoch.clone() },

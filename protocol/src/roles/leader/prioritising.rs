@@ -16,14 +16,14 @@ use crate::time::Time;
 impl Node {
     /// This peer has another explicit priority from now on.
     pub(crate) fn on_prioritised(&mut self, now: Time, explicit: i64, out: &mut Vec<Output>) {
-        let was = std::mem::replace(&mut self.me.explicit, explicit);
-        self.demoted = explicit < was || self.demoted && explicit == was;
+        let was = std::mem::replace(&mut self.env.me.explicit, explicit);
+        self.env.demoted = explicit < was || self.env.demoted && explicit == was;
         if was == explicit {
             return;
         }
         // Links that stand were introduced with the old one. Whoever leads next would take that for
         // the newer word.
-        self.links.rename(self.me.clone(), out);
+        self.env.links.rename(self.env.me.clone(), out);
         self.notice_moves(now);
     }
 }
@@ -43,16 +43,16 @@ mod tests {
         harness.admit(&peer(2));
         harness.acknowledge(&peer(2), Seq(2));
         harness.give(Input::Prioritised { explicit: i64::MIN });
-        let held = harness.node.log.end();
+        let held = harness.node.env.log.end();
         harness.greet(&peer(2), held);
         harness.rest(Duration::from_millis(20));
-        let view = harness.node.log.view().expect("a view");
+        let view = harness.node.env.log.view().expect("a view");
         assert_eq!((view.members[0].id(), view.members[0].explicit), (peer(1).id(), i64::MIN));
         harness.out.clear();
         let mut hands_over = false;
         for _ in 0..6 {
-            harness.rest(harness.node.config.knobs().heartbeat_interval);
-            let contiguous = harness.node.log.contiguous();
+            harness.rest(harness.node.env.config.knobs().heartbeat_interval);
+            let contiguous = harness.node.env.log.contiguous();
             harness.acknowledge(&peer(2), contiguous);
             for message in harness.told(&peer(2)) {
                 hands_over |= matches!(&message, Message::Handover { successor, .. } if successor == peer(2).id());

@@ -45,11 +45,12 @@ impl Leader {
 impl Node {
     /// Evicts who has been too far behind, or has kept everybody waiting, for too long.
     pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
-        let knobs = self.config.knobs().clone();
-        let (high, awaited) = (self.log.contiguous(), self.log.unsafe_from());
+        let knobs = self.env.config.knobs().clone();
+        let (high, awaited) = (self.env.log.contiguous(), self.env.log.unsafe_from());
         // What everybody has was discarded down to the bound, so whatever is above it is held for
         // the slowest.
-        let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
+        let heavy =
+            self.env.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
         let Role::Leader(leader) = &mut self.role else { return };
         // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
         let decides = leader.doubt.is_none();
@@ -71,7 +72,7 @@ impl Node {
             let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
             let evidence = if let Some(since) = progress.lag_since.filter(for_too_long) {
                 Evidence::Slow {
-                    log: self.log.name(),
+                    log: self.env.log.name(),
                     behind: lag,
                     acked,
                     high,
@@ -81,7 +82,7 @@ impl Node {
                 progress.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
             {
                 Evidence::Unacknowledged {
-                    log: self.log.name(),
+                    log: self.env.log.name(),
                     acked,
                     awaited,
                     high,
@@ -106,12 +107,12 @@ impl Node {
     /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the
     /// leader would turn its members away each time that the slowest has caught up.
     pub(crate) fn own_room(&self) -> u64 {
-        let knobs = self.config.knobs();
+        let knobs = self.env.config.knobs();
         let Role::Leader(leader) = &self.role else { return 0 };
         if !leader.takes_readings() {
             return 0;
         }
-        let high = self.log.contiguous();
+        let high = self.env.log.contiguous();
         let lag = leader.progress.values().map(|progress| progress.lag(high)).max();
         let bound = knobs.max_lag_entries + (knobs.retain_entries - knobs.max_lag_entries) / 4;
         lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
@@ -120,19 +121,19 @@ impl Node {
     /// Looks whether the slowest member leaves room for more readings; when it does again, asks for
     /// those that were not taken.
     pub(crate) fn feel_pressure(&mut self, now: Time, out: &mut Vec<Output>) {
-        let knobs = self.config.knobs();
+        let knobs = self.env.config.knobs();
         let (max_lag, retain, retain_bytes) =
             (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
-        let high = self.log.contiguous();
+        let high = self.env.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
         let lag = leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
         let relief = max_lag + (retain - max_lag) / 2;
         let weight_bound = retain_bytes.saturating_mul(if leader.under_pressure { 1 } else { 2 });
-        if self.log.weight() > weight_bound {
+        if self.env.log.weight() > weight_bound {
             let all_have = leader.all_acked(high);
-            self.discard(all_have);
+            self.env.discard(all_have);
         }
-        let heavy = self.log.weight() > weight_bound;
+        let heavy = self.env.log.weight() > weight_bound;
         let Role::Leader(leader) = &mut self.role else { return };
         leader.under_pressure =
             lag > 0 && (heavy || lag > if leader.under_pressure { max_lag } else { relief });
@@ -145,7 +146,7 @@ impl Node {
                 })
                 .collect();
             for member in owed {
-                self.refuse(now, &member, None, Reason::Busy, out);
+                self.env.refuse(now, &member, None, Reason::Busy, out);
             }
         }
     }
@@ -168,22 +169,22 @@ mod tests {
         let texts = ["12345", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1"];
         for text in texts {
             harness.publish(text);
-            if harness.node.log.weight().is_multiple_of(6) {
+            if harness.node.env.log.weight().is_multiple_of(6) {
                 break;
             }
         }
-        let weight = harness.node.log.weight();
+        let weight = harness.node.env.log.weight();
         assert!(weight.is_multiple_of(6), "{weight}");
         (harness, weight)
     }
 
     fn acknowledge(harness: &mut Harness, n: u16, behind: u64) {
-        let high = harness.node.log.contiguous();
+        let high = harness.node.env.log.contiguous();
         harness.acknowledge(&peer(n), Seq(high.0 - behind));
     }
 
     fn retain(harness: &mut Harness, retain_bytes: u64) {
-        harness.node.config =
+        harness.node.env.config =
             Config::unchecked(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() });
     }
 
@@ -195,7 +196,7 @@ mod tests {
                 acknowledge(&mut harness, *n, *behind);
             }
             retain(&mut harness, retained(weight));
-            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+            for at in [harness.now, harness.now + harness.node.env.config.knobs().slow_timeout] {
                 harness.node.evict_slow(at, &mut harness.out);
             }
             harness
@@ -220,7 +221,7 @@ mod tests {
             acknowledge(&mut harness, 3, 0);
             retain(&mut harness, weight / 3 * 2 - 2);
             harness.leads().doubt = in_doubt.then_some(1_000);
-            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+            for at in [harness.now, harness.now + harness.node.env.config.knobs().slow_timeout] {
                 harness.node.evict_slow(at, &mut harness.out);
             }
             harness.leads().failed.len()
@@ -236,7 +237,7 @@ mod tests {
             acknowledge(&mut harness, 3, 0);
             retain(&mut harness, weight / 3 * 2 - 2);
             harness.node.evict_slow(harness.now, &mut harness.out);
-            let slow_timeout = harness.node.config.knobs().slow_timeout;
+            let slow_timeout = harness.node.env.config.knobs().slow_timeout;
             let at = harness.now + slow_timeout;
             if let Role::Leader(leader) = &mut harness.node.role
                 && slept
@@ -266,7 +267,7 @@ mod tests {
                         than twice what is to be retained",
         );
         harness.admit(&peer(2));
-        let weight = harness.node.log.weight();
+        let weight = harness.node.env.log.weight();
         assert!(
             !under_pressure(&mut harness, weight / 2 - 1),
             "it has just come in, and lags by nothing"
@@ -281,11 +282,11 @@ mod tests {
         acknowledge(&mut harness, 2, 1);
         acknowledge(&mut harness, 3, 1);
         assert!(!under_pressure(&mut harness, weight / 2 - 1));
-        assert!(harness.node.log.weight() < weight / 2, "what all have is let go at once");
+        assert!(harness.node.env.log.weight() < weight / 2, "what all have is let go at once");
         let (mut harness, weight) = three();
         acknowledge(&mut harness, 2, 0);
         acknowledge(&mut harness, 3, 0);
         assert!(!under_pressure(&mut harness, weight / 2));
-        assert_eq!(harness.node.log.weight(), weight, "that is no more than twice as much");
+        assert_eq!(harness.node.env.log.weight(), weight, "that is no more than twice as much");
     }
 }

@@ -34,8 +34,8 @@ pub(crate) struct Parting {
 impl Node {
     /// Sends every follower what it lacks, one frame for all that stand at the same position.
     pub(crate) fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
-        let contiguous = self.log.contiguous();
-        let stable = self.log.stable();
+        let contiguous = self.env.log.contiguous();
+        let stable = self.env.log.stable();
         for round in 0.. {
             let Role::Leader(leader) = &mut self.role else { return };
             let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
@@ -44,8 +44,8 @@ impl Node {
                 .values()
                 .filter(|progress| progress.adopted && progress.cursor < contiguous)
             {
-                if let Some(link) = self.links.to(&progress.contact.member)
-                    && !self.links.is_full(link)
+                if let Some(link) = self.env.links.to(&progress.contact.member)
+                    && !self.env.links.is_full(link)
                 {
                     behind
                         .entry(progress.cursor)
@@ -59,11 +59,11 @@ impl Node {
             if round == STREAMED_AT_ONCE {
                 // Between two calls the shell can say that a link is full, and heartbeats can go
                 // out.
-                self.more_at = Some(now);
+                self.env.more_at = Some(now);
                 break;
             }
             for (cursor, group) in behind {
-                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES);
+                let run = self.env.log.run(cursor.next(), contiguous, RUN_BYTES);
                 let Role::Leader(leader) = &mut self.role else { return };
                 if run.is_empty() {
                     // What it lacks has been discarded; only a snapshot helps, and it gets one when
@@ -76,7 +76,7 @@ impl Node {
                         }
                     }
                     for member in behind_the_tail {
-                        self.refuse(now, &member, None, Reason::NotMember, out);
+                        self.env.refuse(now, &member, None, Reason::NotMember, out);
                     }
                     continue;
                 }
@@ -94,7 +94,7 @@ impl Node {
                     }
                 }
                 let links = group.into_iter().map(|(link, _)| link).collect();
-                self.links.fan(links, Message::Ordered(ordered), out);
+                self.env.links.fan(links, Message::Ordered(ordered), out);
             }
         }
         self.stream_parting(now, out);
@@ -107,17 +107,17 @@ impl Node {
         let epoch = leader.epoch.clone();
         let left = std::mem::take(&mut leader.parting);
         let mut kept = Vec::new();
-        let stable = self.log.stable();
+        let stable = self.env.log.stable();
         for mut parting in left {
             for _ in 0..STREAMED_AT_ONCE {
-                let link = self.links.to(&parting.member);
+                let link = self.env.links.to(&parting.member);
                 let settled = parting.awaits.is_some_and(|at| at <= stable);
                 if !(parting.cursor < parting.until || settled)
-                    || link.is_none_or(|link| self.links.is_full(link))
+                    || link.is_none_or(|link| self.env.links.is_full(link))
                 {
                     break;
                 }
-                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
+                let run = self.env.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
                 let ordered = Ordered {
                     epoch: epoch.clone(),
                     first: parting.cursor.next(),
@@ -127,7 +127,7 @@ impl Node {
                 };
                 let end = parting.cursor.plus(ordered.positions());
                 let gone = end == parting.cursor && parting.cursor < parting.until;
-                if gone || !self.send(now, &parting.member, Message::Ordered(ordered), out) {
+                if gone || !self.env.send(now, &parting.member, Message::Ordered(ordered), out) {
                     break;
                 }
                 parting.cursor = end;
@@ -136,7 +136,7 @@ impl Node {
             if parting.cursor < parting.until || parting.awaits.is_some() {
                 kept.push(parting);
             } else {
-                parting.old_links.into_iter().for_each(|link| self.links.hang_up(link, out));
+                parting.old_links.into_iter().for_each(|link| self.env.links.hang_up(link, out));
             }
         }
         if let Role::Leader(leader) = &mut self.role {
@@ -154,21 +154,21 @@ impl Node {
         // It may be in again, and go on with one of them.
         let out_still = late.into_iter().filter(|parting| !leader.follows(&parting.member));
         for link in out_still.flat_map(|parting| parting.old_links).collect::<Vec<LinkId>>() {
-            self.links.hang_up(link, out);
+            self.env.links.hang_up(link, out);
         }
     }
 
     /// Somebody waits for what has just become stable: it is said at once, not with whatever is
     /// streamed next.
     pub(crate) fn spread_stable(&mut self, out: &mut Vec<Output>) {
-        let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
+        let (contiguous, stable) = (self.env.log.contiguous(), self.env.log.stable());
         let Role::Leader(leader) = &self.role else { return };
         let level = leader
             .progress
             .values()
             .filter(|progress| progress.adopted && progress.cursor == contiguous);
         let links: Vec<LinkId> =
-            level.filter_map(|progress| self.links.to(&progress.contact.member)).collect();
+            level.filter_map(|progress| self.env.links.to(&progress.contact.member)).collect();
         if !links.is_empty() {
             let word = Ordered {
                 epoch: leader.epoch.clone(),
@@ -177,7 +177,7 @@ impl Node {
                 stable,
                 repair: None,
             };
-            self.links.fan(links, Message::Ordered(word), out);
+            self.env.links.fan(links, Message::Ordered(word), out);
         }
     }
 
@@ -198,7 +198,7 @@ impl Node {
         else {
             return;
         };
-        if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
+        if end.epoch == leader.epoch && end.contiguous <= self.env.log.contiguous() {
             progress.begin_at(end.contiguous);
             progress.acknowledge(end.contiguous);
             leader.let_go(&member.id, now);
@@ -207,7 +207,7 @@ impl Node {
             && end.epoch < leader.epoch
         {
             let announced = leader.announced.clone();
-            self.send(now, member, Message::SeqSyncFinal(announced), out);
+            self.env.send(now, member, Message::SeqSyncFinal(announced), out);
         }
         self.greet(now, member, out);
     }
@@ -226,7 +226,7 @@ impl Node {
             progress.resume();
         } else if leader.announced.list.contains(member) {
             let announced = leader.announced.clone();
-            self.send(now, member, Message::SeqSyncFinal(announced), out);
+            self.env.send(now, member, Message::SeqSyncFinal(announced), out);
         }
         self.greet(now, member, out);
     }
@@ -283,7 +283,7 @@ mod tests {
         for n in [2, 3] {
             harness.admit(&peer(n));
             for n in 2..=n {
-                let high = harness.node.log.contiguous();
+                let high = harness.node.env.log.contiguous();
                 harness.acknowledge(&peer(n), high);
             }
         }
@@ -295,9 +295,9 @@ mod tests {
     fn who_is_out_is_told_so_as_soon_as_it_can_be_reached() {
         let mut harness = three();
         harness.fail(&peer(2));
-        let out_at = harness.node.log.view_at();
+        let out_at = harness.node.env.log.view_at();
         assert_eq!(harness.leads().parting.len(), 1, "it cannot be reached");
-        let end = harness.node.log.end();
+        let end = harness.node.env.log.end();
         harness.greet(&peer(2), end);
         assert_eq!(harness.entries(&peer(2)), [(out_at.0, 1)]);
         assert!(harness.leads().parting.is_empty(), "it has been told");
@@ -310,10 +310,10 @@ mod tests {
         for text in ["one", "two", "three"] {
             harness.publish(text);
         }
-        let high = harness.node.log.contiguous();
+        let high = harness.node.env.log.contiguous();
         harness.acknowledge(&peer(3), high);
-        harness.node.log.discard(high, 0, 0);
-        let end = harness.node.log.end();
+        harness.node.env.log.discard(high, 0, 0);
+        let end = harness.node.env.log.end();
         harness.greet(&peer(2), end);
         assert_eq!(harness.entries(&peer(2)), []);
         assert_eq!(harness.leads().parting.len(), 1);
@@ -325,12 +325,12 @@ mod tests {
         for text in ["one", "two", "three"] {
             harness.publish(text);
         }
-        let high = harness.node.log.contiguous();
+        let high = harness.node.env.log.contiguous();
         harness.acknowledge(&peer(2), high);
         harness.acknowledge(&peer(3), high);
-        harness.node.log.discard(high, 0, 0);
+        harness.node.env.log.discard(high, 0, 0);
         harness.out.clear();
-        let end = LogEnd { contiguous: Seq(2), ..harness.node.log.end() };
+        let end = LogEnd { contiguous: Seq(2), ..harness.node.env.log.end() };
         harness.greet(&peer(2), end);
         let refused = |message: &Message| matches!(message, Message::Rejected(no) if no.reason == Reason::NotMember && no.ask.is_none());
         assert_eq!(
