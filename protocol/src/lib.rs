@@ -64,6 +64,7 @@ mod detector;
 mod discovery;
 #[cfg(test)]
 mod doubts;
+mod env;
 mod gate;
 mod guarantee;
 #[cfg(test)]
@@ -80,12 +81,12 @@ mod reach;
 mod report;
 mod roles;
 mod sending;
+mod turn;
 mod wire;
 
 pub mod config;
 pub mod digest;
 pub mod draw;
-mod env;
 pub mod error;
 pub mod id;
 pub mod io;

@@ -8,6 +8,7 @@ pub(crate) mod leader;
 pub(crate) mod refusals;
 #[cfg(test)]
 mod tests;
+mod transitions;
 mod voting;
 mod witness;
 
