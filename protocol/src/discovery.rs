@@ -12,8 +12,9 @@ use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::node::Node;
-use crate::roles::Role;
+use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
 
 /// How a word has come.
@@ -64,6 +65,14 @@ impl Node {
         }
     }
 
+    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
+    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        if !self.env.log.view().is_some_and(|view| view.names(&word.leader.member)) {
+            self.court(now, word, out);
+            self.invite(now, word, out);
+        }
+    }
+
     fn on_request_heard(
         &mut self,
         now: Time,
@@ -71,65 +80,62 @@ impl Node {
         join: JoinRequest,
         out: &mut Vec<Output>,
     ) {
-        let (from, ask) = (join.from.clone(), join.ask);
-        if self.env.is_ghost(&from.member) {
-            let known = self
-                .env
-                .log
-                .view()
-                .and_then(|view| view.incarnation(from.id()))
-                .unwrap_or(from.member.inc);
-            let refusal = Rejected { ask: Some(ask), reason: Reason::OldIncarnation { known } };
+        if self.env.is_ghost(&join.from.member) {
+            let (id, inc) = (join.from.id(), join.from.member.inc);
+            let known = self.env.log.view().and_then(|view| view.incarnation(id)).unwrap_or(inc);
+            let reason = Reason::OldIncarnation { known };
+            let refusal = Rejected { ask: Some(join.ask), reason };
             self.env.answer_to(now, source, Message::Rejected(refusal), out);
             return;
         }
-        self.on_join_request(now, Via::Datagram(source), join.clone(), out);
-        // A link from somebody to a member does not bring it in.
-        let is_served = match &self.role {
-            Role::Leader(_) | Role::Joining(_) => self.env.links.is_linked(&from.member),
-            Role::Follower(_) => false,
-            Role::Candidate(_) => {
-                self.env.blocked.is_none() || self.env.links.is_linked(&from.member)
-            }
-        };
-        if is_served || !self.is_due(now, source) {
-            return;
+        match self.turn(now, out) {
+            (Role::Leader(_), _) => self.leader_hears_request(now, source, join, out),
+            (Role::Candidate(_), _) => self.candidate_hears_request(now, source, &join, out),
+            (Role::Follower(follower), mut turn) => follower.hears_request(&mut turn, source, join),
+            (Role::Joining(joining), mut turn) => joining.hears_request(&mut turn, source, join),
         }
-        match &self.role {
-            Role::Leader(_) => {
-                let word = self.env.announcement(Some(ask), None);
-                self.env.answer_to(now, source, Message::Coordinator(word), out);
-            }
-            Role::Follower(follower) => {
-                // It may be out of the leader's hearing.
-                let leader = follower.leader.member.clone();
-                let passed = JoinRequest { from: as_heard(&join.from, source), ..join };
-                self.env.send(now, &leader, Message::NewPeerRequest(passed), out);
-            }
-            Role::Joining(joining) => {
-                let request = self.env.join_request(joining.ask, None);
-                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
-            }
-            // Which of the two can dial the other, neither knows.
-            Role::Candidate(candidate) => {
-                let request = self.env.join_request(candidate.ask, None);
-                self.on_caller(now, as_heard(&join.from, source));
-                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
-            }
+    }
+
+    fn leader_hears_request(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let (from, ask) = (join.from.member.clone(), join.ask);
+        self.on_entrant(now, Via::Datagram(source), join, out);
+        // A link from somebody to a member does not bring it in.
+        if !self.env.links.is_linked(&from) && self.env.is_due(now, source) {
+            let word = self.env.announcement(Some(ask), None);
+            self.env.answer_to(now, source, Message::Coordinator(word), out);
         }
     }
 
     /// A blocked candidate hears a peer: it wants a link to that peer, which may be unable to dial.
-    fn on_caller(&mut self, now: Time, caller: Contact) {
-        let may_dial = self.env.strangers.may_dial(now, caller.address);
+    /// Which of the two can dial the other, neither knows.
+    fn candidate_hears_request(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        join: &JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let linked = self.env.links.is_linked(&join.from.member);
+        if self.env.blocked.is_none() || linked || !self.env.is_due(now, source) {
+            return;
+        }
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if may_dial
+        let request = self.env.join_request(candidate.ask, None);
+        let caller = as_heard(&join.from, source);
+        if self.env.strangers.may_dial(now, caller.address)
             && (candidate.callers.len() < CALLERS_MOST
                 || candidate.callers.contains_key(caller.id()))
         {
             candidate.callers.insert(caller.id().clone(), caller);
             self.env.wants_changed = true;
         }
+        self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
     }
 
     fn on_leader_heard(
@@ -140,58 +146,70 @@ impl Node {
         word: &Coordinator,
         out: &mut Vec<Output>,
     ) {
-        let announcement = word.leader.member == from.member;
         let leader = &word.leader.member;
-        if *leader == self.env.me.member
-            || matches!(&self.role, Role::Follower(follower) if follower.leader.member == *leader)
-        {
+        if *leader == self.env.me.member || self.role.followed() == Some(leader) {
             return;
         }
-        self.on_beacon(now, &from.member, word, out);
-        let speaks = match &self.role {
-            // Its group has gone on without it, and some of that cannot be asked.
-            Role::Candidate(candidate) => {
-                self.env.blocked.is_some() || candidate.is_disowned() && self.env.leaving.is_none()
+        match self.turn(now, out) {
+            (Role::Leader(_), _) => self.leader_hears_leader(now, source, from, word, out),
+            (Role::Candidate(_), _) => self.candidate_hears_leader(now, source, from, word, out),
+            (Role::Follower(follower), mut turn) => {
+                follower.hears_leader(&mut turn, source, from, word);
             }
-            Role::Joining(_) | Role::Follower(_) | Role::Leader(_) => true,
-        };
-        if !speaks || !self.is_due(now, source) {
-            return;
+            (Role::Joining(joining), mut turn) => {
+                joining.hears_leader(&mut turn, source, from, word);
+            }
         }
-        match &self.role {
-            Role::Leader(_) => {
-                let own = self.env.announcement(None, None);
-                self.env.answer_to(now, source, Message::Coordinator(own), out);
-                if announcement {
-                    self.invite(now, word, out);
-                } else {
-                    self.invite_through(now, from, out);
-                }
+    }
+
+    fn leader_hears_leader(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        let announcement = word.leader.member == from.member;
+        if announcement {
+            self.court(now, word, out);
+        } else {
+            // Somebody who follows it speaks of it.
+            self.meet(now, word, out);
+        }
+        if self.env.is_due(now, source) {
+            let own = self.env.announcement(None, None);
+            self.env.answer_to(now, source, Message::Coordinator(own), out);
+            if announcement {
+                self.invite(now, word, out);
+            } else {
+                self.invite_through(now, from, out);
             }
-            Role::Follower(follower) => {
-                let leader = follower.leader.member.clone();
-                let hint = self.leader_announcement(None);
-                hint.into_iter().for_each(|hint| {
-                    self.env.answer_to(now, source, Message::Coordinator(hint), out)
-                });
-                let about =
-                    if announcement { as_heard(&word.leader, source) } else { word.leader.clone() };
-                let passed =
-                    Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
-                self.env.send(now, &leader, Message::Coordinator(passed), out);
-            }
-            Role::Joining(joining) => {
-                let (request, linked) =
-                    (self.env.join_request(joining.ask, None), self.env.links.is_linked(leader));
-                if !linked {
-                    self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
-                }
-            }
-            // It may have to be dialled: its own question goes over the link.
-            Role::Candidate(candidate) => {
-                let request = self.env.join_request(candidate.ask, None);
-                self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
-            }
+        }
+    }
+
+    fn candidate_hears_leader(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        // Everyone it could ask may be gone from a group that has gone on without it.
+        let announcement = word.leader.member == from.member;
+        let (blocked, left_out) = (candidate.is_blocked(), candidate.is_disowned());
+        if blocked && announcement {
+            self.on_veto(now, &from.member, word.leader.clone(), out);
+        }
+        // Its group has gone on without it, and some of that cannot be asked. It may have to be
+        // dialled: its own question goes over the link.
+        let speaks = self.env.blocked.is_some() || left_out && self.env.leaving.is_none();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if speaks && self.env.is_due(now, source) {
+            let request = self.env.join_request(candidate.ask, None);
+            self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
         }
     }
 
@@ -204,93 +222,103 @@ impl Node {
         rejected: Rejected,
         out: &mut Vec<Output>,
     ) {
-        match (&self.role, &rejected.reason) {
-            (Role::Joining(joining), Reason::DuplicateId { .. })
-                if Some(joining.ask) == rejected.ask && !self.env.been_member =>
+        let newcomer = !self.env.been_member;
+        match (self.turn(now, out), &rejected.reason) {
+            ((Role::Joining(joining), mut turn), Reason::DuplicateId { .. })
+                if Some(joining.ask) == rejected.ask && newcomer =>
             {
-                self.doubt_own_name(now, from.clone(), out);
+                joining.doubt_own_name(&mut turn, from.clone());
             }
-            (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.env.been_member => {
-                self.on_rejected(now, &from.member, &rejected, out);
+            ((Role::Joining(joining), mut turn), Reason::OldIncarnation { .. }) if newcomer => {
+                let flow = joining.is_refused(&mut turn, &from.member, &rejected);
+                self.go(now, flow, out);
             }
-            (Role::Joining(_), Reason::Busy) => self.on_turned_away(now, from.id(), &rejected, out),
-            _ => self.env.reject(Some(from.id()), "datagram", "REJECTED", out),
+            ((Role::Joining(joining), mut turn), Reason::Busy) => {
+                joining.on_turned_away(&mut turn, from.id(), rejected.ask);
+            }
+            ((_, turn), _) => turn.env.reject(Some(from.id()), "datagram", "REJECTED", turn.out),
+        }
+    }
+}
+
+impl Follower {
+    fn hears_request(&self, turn: &mut Turn<'_>, source: SocketAddrV4, join: JoinRequest) {
+        self.advise(turn, Via::Datagram(source), &join);
+        if turn.env.is_due(turn.now, source) && turn.env.is_one_of_few() {
+            // It may be out of the leader's hearing.
+            let passed = JoinRequest { from: as_heard(&join.from, source), ..join };
+            let message = Message::NewPeerRequest(passed);
+            turn.env.send(turn.now, &self.leader.member, message, turn.out);
         }
     }
 
-    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group
-    /// only some answer.
-    fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
-        let patience = self.env.patience();
-        self.env.strangers.is_due(now, source, patience)
-            && (!matches!(self.role, Role::Follower(_)) || self.env.is_one_of_few())
-    }
-
-    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer
-    /// introduces another one.
-    pub(crate) fn on_passed_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
+    fn hears_leader(
+        &self,
+        turn: &mut Turn<'_>,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
     ) {
-        if join.leading.is_none() && join.from.birth == self.env.me.birth {
+        if !turn.env.is_due(turn.now, source) || !turn.env.is_one_of_few() {
             return;
         }
-        let introduces = || {
-            matches!(self.role, Role::Joining(_))
-                && self.env.config.is_primary()
-                && self.env.blocked.is_some()
-        };
-        if join.leading.is_none() && self.is_follower(from) {
-            self.on_join_request(now, Via::Passed, join, out);
-        } else if join.leading.is_none() && introduces() {
-            self.on_fellow_joiner(now, join.from, join.has_history);
-        } else {
-            self.env.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
-        }
-    }
-
-    /// The same of a leader's beacon.
-    pub(crate) fn on_passed_beacon(
-        &mut self,
-        now: Time,
-        from: &Member,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        if self.is_follower(from) && word.leader.birth != self.env.me.birth {
-            self.meet(now, word, out);
-        }
+        let hint = self.announcement(turn.env, None);
+        turn.env.answer_to(turn.now, source, Message::Coordinator(hint), turn.out);
+        let announcement = word.leader.member == from.member;
+        let about = if announcement { as_heard(&word.leader, source) } else { word.leader.clone() };
+        let passed = Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
+        let message = Message::Coordinator(passed);
+        turn.env.send(turn.now, &self.leader.member, message, turn.out);
     }
 
     /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
     /// over a link: it is passed on.
-    pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
-        let is_own = self.env.log.view().is_some_and(|view| view.names(&word.leader.member));
-        if !word.names_you && !is_own && leader != word.leader.member && self.env.install.is_none()
+    pub(crate) fn pass_on(&self, turn: &mut Turn<'_>, word: &Coordinator) {
+        let leader = &self.leader.member;
+        let is_own = turn.env.log.view().is_some_and(|view| view.names(&word.leader.member));
+        if !word.names_you && !is_own && *leader != word.leader.member && turn.env.install.is_none()
         {
-            self.env.send(now, &leader, Message::Coordinator(word.clone()), out);
+            let message = Message::Coordinator(word.clone());
+            turn.env.send(turn.now, leader, message, turn.out);
+        }
+    }
+}
+
+impl Joining {
+    fn hears_request(&mut self, turn: &mut Turn<'_>, source: SocketAddrV4, join: JoinRequest) {
+        let from = join.from.member.clone();
+        self.on_fellow_joiner(turn, join.from, join.has_history);
+        // A link from somebody to a member does not bring it in.
+        if !turn.env.links.is_linked(&from) && turn.env.is_due(turn.now, source) {
+            let request = turn.env.join_request(self.ask, None);
+            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
         }
     }
 
-    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
-    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        if !self.env.log.view().is_some_and(|view| view.names(&word.leader.member)) {
-            self.court(now, word, out);
-            self.invite(now, word, out);
+    fn hears_leader(
+        &mut self,
+        turn: &mut Turn<'_>,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+    ) {
+        self.on_beacon(turn, &from.member, word);
+        let linked = turn.env.links.is_linked(&word.leader.member);
+        if turn.env.is_due(turn.now, source) && !linked {
+            let request = turn.env.join_request(self.ask, None);
+            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
         }
-    }
-
-    fn is_follower(&self, member: &Member) -> bool {
-        matches!(&self.role, Role::Leader(leader) if leader.follows(member))
     }
 }
 
 impl Env {
+    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group
+    /// only some answer.
+    fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
+        let patience = self.patience();
+        self.strangers.is_due(now, source, patience)
+    }
+
     /// Whether this member of a large group is one of the few that answer a word that all of them
     /// have heard.
     pub(crate) fn is_one_of_few(&mut self) -> bool {

@@ -5,6 +5,7 @@ use crate::env::Env;
 use crate::id::{Contact, LinkId, Member};
 use crate::io::Output;
 use crate::node::Node;
+use crate::report::note::Note;
 use crate::roles::Role;
 use crate::time::Time;
 use crate::wire::message::{JoinRequest, Message, Reason};
@@ -90,9 +91,61 @@ impl Node {
             _ => false,
         }
     }
+
+    /// The words of a leader to this log: one below the promise is dropped, and whoever may act on
+    /// that is told. A candidate tells nobody: that it has promised itself more must not unseat a
+    /// working leader.
+    pub(crate) fn is_below_promise(
+        &mut self,
+        now: Time,
+        from: &Member,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let epoch = match message {
+            Message::Heartbeat(beat) => &beat.epoch,
+            Message::Ordered(ordered) if ordered.repair.is_none() => &ordered.epoch,
+            Message::SeqSyncFinal(last) if last.leader.member == *from => &last.epoch,
+            _ => return false,
+        };
+        if *epoch >= self.env.promised {
+            return false;
+        }
+        out.push(Output::Note(Note::StaleEpoch {
+            log: self.env.log.name(),
+            from: from.id.clone(),
+            epoch: epoch.clone(),
+            kind: message.verb().to_owned(),
+        }));
+        if matches!(self.role, Role::Follower(_) | Role::Leader(_)) {
+            let promised = self.env.promised.clone();
+            self.env.refuse(now, from, None, Reason::Stale { promised }, out);
+        }
+        true
+    }
 }
 
 impl Env {
+    /// A question of one peer in the name of another one is dropped.
+    pub(crate) fn is_in_anothers_name(
+        &mut self,
+        from: &Member,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let is_own = match message {
+            Message::Election(election) => election.candidate.member == *from,
+            Message::SeqSyncRequest(request) => {
+                request.claimant.member == *from && request.epoch.owner == *from
+            }
+            _ => true,
+        };
+        if !is_own {
+            self.reject(Some(&from.id), message.verb(), "for another peer", out);
+        }
+        !is_own
+    }
+
     /// Whether another process than this one is what the newest view calls so. One that is the same
     /// process, and says that it is to be reached at another address, has moved.
     pub(crate) fn is_taken(&self, contact: &Contact) -> bool {

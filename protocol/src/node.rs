@@ -298,14 +298,18 @@ impl Node {
             return;
         }
         self.env.links.doubt(now, out);
-        self.witness_in_time(now, out);
-        self.rebuild_in_time(now, out);
-        match &self.role {
-            Role::Joining(_) => self.join_in_time(now, out),
-            Role::Follower(_) => self.miss_in_time(now, out),
-            Role::Candidate(_) => self.elect_in_time(now, out),
-            Role::Leader(_) => self.lead_in_time(now, out),
+        if let (Role::Follower(follower), mut turn) = self.turn(now, out) {
+            let flow = follower.witness_in_time(&mut turn);
+            self.go(now, flow, out);
         }
+        self.rebuild_in_time(now, out);
+        let flow = match self.turn(now, out) {
+            (Role::Candidate(_), _) => return self.elect_in_time(now, out),
+            (Role::Leader(_), _) => return self.lead_in_time(now, out),
+            (Role::Joining(joining), mut turn) => joining.in_time(&mut turn),
+            (Role::Follower(follower), mut turn) => follower.miss_in_time(&mut turn),
+        };
+        self.go(now, flow, out);
     }
 
     /// What follows from a call, whatever it was: number, send, acknowledge, then deliver; then who
@@ -316,10 +320,10 @@ impl Node {
         }
         self.env.more_at = None;
         self.env.answered.clear();
-        match &self.role {
-            Role::Leader(_) => self.settle_leader(now, out),
-            Role::Follower(_) => self.settle_member(now, out),
-            Role::Joining(_) | Role::Candidate(_) => {}
+        match self.turn(now, out) {
+            (Role::Leader(_), _) => self.settle_leader(now, out),
+            (Role::Follower(follower), mut turn) => follower.settle(&mut turn),
+            (Role::Joining(_) | Role::Candidate(_), _) => {}
         }
         self.deliver(now, out);
         if self.env.stopped {
@@ -340,11 +344,10 @@ impl Node {
         let as_wanted = |contact: &Contact, by_word| Wanted { contact: contact.clone(), by_word };
         let mut wanted: Vec<Wanted> = match &self.role {
             Role::Joining(joining) => {
-                let target = joining
-                    .target
-                    .iter()
-                    .map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
-                let others = self.go_betweens();
+                let target = joining.target.iter().map(|(contact, _)| {
+                    as_wanted(contact, !self.env.is_own(None, &contact.member))
+                });
+                let others = joining.go_betweens(&self.env);
                 others.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
             }
             Role::Follower(follower) => vec![as_wanted(&follower.leader, false)],

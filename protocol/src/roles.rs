@@ -6,6 +6,7 @@ pub(crate) mod follower;
 pub(crate) mod joining;
 pub(crate) mod leader;
 pub(crate) mod refusals;
+mod services;
 #[cfg(test)]
 mod tests;
 mod transitions;
@@ -22,7 +23,8 @@ use crate::io::Output;
 use crate::node::Node;
 use crate::roles::leader::Leader;
 use crate::time::Time;
-use crate::wire::message::{Election, Message, Reason, SyncAnswer, SyncRequest};
+use crate::turn::Flow;
+use crate::wire::message::{Election, JoinRequest, Message, Reason, SyncAnswer, SyncRequest};
 
 /// The roles.
 #[derive(Clone, Debug, Hash)]
@@ -204,34 +206,88 @@ impl Node {
         message: Message,
         out: &mut Vec<Output>,
     ) -> Heard {
-        match &self.role {
-            Role::Joining(_) => self.joiner_hears(now, from, message, out),
-            Role::Follower(_) => self.follower_hears(now, from, message, out),
-            Role::Candidate(_) => self.candidate_hears(now, from, message, out),
-            Role::Leader(_) => self.leader_hears(now, from, message, out),
+        if self.env.is_in_anothers_name(from, &message, out)
+            || self.is_below_promise(now, from, &message, out)
+            || self.hears_of_later_life(now, from, &message, out)
+        {
+            return Heard::Taken;
+        }
+        let Some(message) = self.hear_of_log(now, from, message, out) else { return Heard::Taken };
+        let flow = match self.turn(now, out) {
+            (Role::Candidate(_), _) => return self.candidate_hears(now, from, message, out),
+            (Role::Leader(_), _) => return self.leader_hears(now, from, message, out),
+            (Role::Joining(joining), mut turn) => joining.hears(&mut turn, from, message),
+            (Role::Follower(follower), mut turn) => follower.hears(&mut turn, from, message),
+        };
+        match flow {
+            Flow::Continue(heard) => heard,
+            Flow::Break(next) => {
+                self.go(now, Flow::Break(next), out);
+                Heard::Taken
+            }
         }
     }
 
-    /// What every role does in the same way: it passes on who wants to be let in, serves its log to
-    /// whoever lacks some of it, takes what it asked for itself, and answers for its program.
-    pub(crate) fn serve(
+    /// What builds a log that is to replace the present one, whatever the role: the cut, what was
+    /// asked for, and what follows an admission. Anything else is given back.
+    fn hear_of_log(
         &mut self,
         now: Time,
         from: &Member,
         message: Message,
         out: &mut Vec<Output>,
-    ) -> Heard {
+    ) -> Option<Message> {
         match message {
-            Message::NewPeerRequest(join) if join.from.member == *from => {
-                self.on_join_request(now, Via::Link(from), join, out);
-            }
-            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
-            Message::MissingSeqRequest(missing) => self.env.on_missing(now, from, &missing, out),
+            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
-            Message::Query { ask, question } => self.env.on_query(from, ask, question, out),
-            _ => unreachable!("a page serves these verbs only"),
+            Message::Ordered(ordered) => match ordered.repair {
+                Some(ask) => self.on_repair(now, from, ask, ordered, out),
+                None if self.env.is_admission(from, &ordered) => {
+                    if self.env.extend_admission(now, ordered, out) {
+                        self.install_if_complete(now, out);
+                    }
+                }
+                None => return Some(Message::Ordered(ordered)),
+            },
+            Message::Added(added) => match self.turn(now, out) {
+                (Role::Joining(joining), mut turn) => {
+                    joining.on_added(&mut turn, from, added);
+                    self.install_if_complete(now, out);
+                }
+                (Role::Follower(_) | Role::Candidate(_) | Role::Leader(_), _) => {
+                    return Some(Message::Added(added));
+                }
+            },
+            other => return Some(other),
         }
-        Heard::Taken
+        None
+    }
+
+    /// What a leader and a candidate make of whoever wants to be let in.
+    pub(crate) fn on_join_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let own = join.from.member == *from;
+        match self.turn(now, out) {
+            (Role::Leader(_), _) if own && join.leading.is_some() => {
+                self.on_merge_request(now, from, &join, out)
+            }
+            (Role::Leader(_), _) if own => self.on_entrant(now, Via::Link(from), join, out),
+            (Role::Leader(leader), mut turn) => {
+                let is_self = join.from.birth == turn.env.me.birth;
+                if join.leading.is_none() && !is_self && leader.follows(from) {
+                    self.on_entrant(now, Via::Passed, join, out);
+                } else {
+                    turn.drop_passed(from, &join);
+                }
+            }
+            (_, turn) if own => turn.env.refuse(now, from, Some(join.ask), Reason::Busy, turn.out),
+            (_, mut turn) => turn.drop_passed(from, &join),
+        }
     }
 }
 
@@ -249,22 +305,6 @@ impl Role {
         match self {
             Self::Candidate(candidate) => candidate,
             _ => unreachable!("only a candidate's page comes here"),
-        }
-    }
-
-    /// The facts of a joining peer, on its own page.
-    pub(crate) fn joining(&mut self) -> &mut Joining {
-        match self {
-            Self::Joining(joining) => joining,
-            _ => unreachable!("only a joining peer's page comes here"),
-        }
-    }
-
-    /// The facts of a follower, on its own page.
-    pub(crate) fn follower(&mut self) -> &mut Follower {
-        match self {
-            Self::Follower(follower) => follower,
-            _ => unreachable!("only a follower's page comes here"),
         }
     }
 }

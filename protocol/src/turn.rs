@@ -7,10 +7,11 @@
 use std::ops::ControlFlow;
 
 use crate::env::Env;
-use crate::id::{Contact, Epoch, PeerId};
+use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::{Output, StopReason};
 use crate::report::note::Cause;
 use crate::time::Time;
+use crate::wire::message::Election;
 
 /// One call.
 pub(crate) struct Turn<'a> {
@@ -24,10 +25,10 @@ pub(crate) struct Turn<'a> {
 pub(crate) enum Next {
     /// In no view: asks that leader to be admitted, or looks for a group.
     Join { target: Option<Contact> },
-    /// Without a leader: asks whether it may lead.
-    Elect { cause: Cause, missed: Option<PeerId> },
-    /// Waits for the claim of somebody better, to whom it has given its promise.
-    Wait { on: PeerId },
+    /// Without a leader: asks whether it may lead, and answers whoever has just asked that.
+    Elect { cause: Cause, missed: Option<PeerId>, asker: Option<Election> },
+    /// Gives a claimant its promise, and waits for the outcome.
+    Promise { to: Member, epoch: Epoch },
     /// Waits for the claim of the one to whom its leader, or it as the leader, has handed over.
     AwaitHeir { heir: PeerId },
     /// Follows that leader, which was there at `proven_at`.
@@ -47,4 +48,9 @@ pub(crate) const STAY: Flow = ControlFlow::Continue(());
 /// It becomes something else.
 pub(crate) fn go<T>(next: Next) -> Flow<T> {
     ControlFlow::Break(next)
+}
+
+/// It asks around who leads.
+pub(crate) fn elect<T>(cause: Cause, asker: Option<Election>) -> Flow<T> {
+    go(Next::Elect { cause, missed: None, asker })
 }

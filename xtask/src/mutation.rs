@@ -27,16 +27,16 @@ struct Mutation {
 const MUTATIONS: [Mutation; 3] = [
     Mutation {
         name: "a stale cut is adopted",
-        file: "protocol/src/roles/follower.rs",
+        file: "protocol/src/gate.rs",
         before: "if *epoch >= self.env.promised {",
-        after: "if *epoch >= Epoch::none() {",
+        after: "if *epoch >= crate::id::Epoch::none() {",
         search: "silence",
     },
     Mutation {
         name: "a lower claim is promised",
-        file: "protocol/src/roles/voting.rs",
-        before: "if request.epoch < self.env.promised {",
-        after: "if request.epoch < Epoch::none() {",
+        file: "protocol/src/roles/services.rs",
+        before: "let stale = request.epoch < self.env.promised;",
+        after: "let stale = request.epoch < crate::id::Epoch::none();",
         search: "crashes_and_silence",
     },
     Mutation {

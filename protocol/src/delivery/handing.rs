@@ -36,7 +36,10 @@ impl Node {
             self.env.more_at = Some(now);
         }
         self.env.deliver_up_to(part, out);
-        self.follow_view(now, out);
+        if let (Role::Follower(follower), mut turn) = self.turn(now, out) {
+            let flow = follower.follow_view(&mut turn);
+            self.go(now, flow, out);
+        }
     }
 
     /// Hands over what may be in the role that it is about to give up.

@@ -29,9 +29,7 @@ impl Node {
         last: SyncFinal,
         out: &mut Vec<Output>,
     ) {
-        if last.leader.member != *from
-            || self.is_stale(now, from, &last.epoch, "SEQ_SYNC_FINAL", out)
-        {
+        if last.leader.member != *from {
             return;
         }
         // Whoever is listed has promised that very epoch, to its owner; any other cut is somebody's
@@ -115,7 +113,9 @@ impl Node {
         if install.purpose == Purpose::Join {
             let source = install.source.member.clone();
             self.env.install = None;
-            self.forget_target(now, &source);
+            if let Role::Joining(joining) = &mut self.role {
+                joining.forget_target(now, &mut self.env, &source);
+            }
         } else {
             self.env.ask_missing(now, out);
         }
@@ -124,16 +124,15 @@ impl Node {
     pub(crate) fn on_repair(
         &mut self,
         now: Time,
+        from: &Member,
         ask: u64,
         ordered: Ordered,
         out: &mut Vec<Output>,
     ) {
-        if !self
-            .env
-            .install
-            .as_ref()
-            .is_some_and(|install| install.ask == ask && install.purpose != Purpose::Join)
-        {
+        let is_asked = |install: &Install| {
+            install.source.member == *from && install.ask == ask && install.purpose != Purpose::Join
+        };
+        if !self.env.install.as_ref().is_some_and(is_asked) {
             return;
         }
         if self.env.holds_too_much() {

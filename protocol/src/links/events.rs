@@ -6,8 +6,9 @@ use crate::id::{Incarnation, Member, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
-use crate::roles::Role;
+use crate::roles::{Follower, Role};
 use crate::time::Time;
+use crate::turn::{STAY, Turn};
 
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
@@ -22,44 +23,31 @@ impl Node {
         if let Some(known) = knows.filter(|known| {
             self.env.me.member.inc.may_be_followed_by(*known)
                 && self.env.been_member
-                && self.is_own(member)
+                && self.env.is_own(self.role.followed(), member)
         }) {
             self.doubt_own_life(now, member, None, known, out);
             return;
         }
-        match &self.role {
-            Role::Leader(_) => self.leader_is_linked(now, member, end, out),
-            Role::Follower(_) => self.follower_is_linked(now, member, out),
-            Role::Candidate(_) => self.candidate_is_linked(now, member, end, out),
-            Role::Joining(_) => self.joiner_is_linked(now, member, out),
+        match self.turn(now, out) {
+            (Role::Leader(_), _) => self.leader_is_linked(now, member, end, out),
+            (Role::Candidate(_), _) => self.candidate_is_linked(now, member, end, out),
+            (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
+            (Role::Joining(joining), mut turn) => joining.is_linked(&mut turn, member),
         }
     }
 
     /// One of several links to a member is gone: what was said on it may be lost, so it is said
     /// again on the others.
     pub(crate) fn on_thinned(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        match &self.role {
-            Role::Leader(_) => {
+        match self.turn(now, out) {
+            (Role::Leader(_), _) => {
                 self.resume_at_acked(now, member, out);
                 self.ask_to_merge(now, member, out);
             }
-            Role::Follower(_) => self.follower_is_linked(now, member, out),
-            Role::Candidate(_) => self.put_question(now, member, out),
-            Role::Joining(_) => self.ask_to_join(now, member, out),
+            (Role::Candidate(_), _) => self.put_question(now, member, out),
+            (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
+            (Role::Joining(joining), mut turn) => joining.ask_to_join(&mut turn, member),
         }
-    }
-
-    /// Repeats to the leader whatever it may not have got.
-    pub(crate) fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.role.follower().acked = Seq::ZERO;
-        self.acknowledge_again(now, out);
-        self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
-        if let Some(witness) = &mut self.env.witness {
-            witness.asked = false;
-        }
-        self.ask_as_witness(now, out);
-        self.say_leave(now, out);
-        self.env.ask_missing(now, out);
     }
 
     /// A process is proven gone.
@@ -70,12 +58,31 @@ impl Node {
         replaced_by: Option<Incarnation>,
         out: &mut Vec<Output>,
     ) {
-        match &self.role {
-            Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
-            Role::Follower(_) => self.follower_loses(now, member, replaced_by, out),
-            Role::Candidate(_) => self.candidate_loses(now, member, replaced_by, out),
-            Role::Joining(_) => self.forget_target(now, member),
+        let flow = match self.turn(now, out) {
+            (Role::Leader(_), _) => return self.on_member_gone(now, member, replaced_by, out),
+            (Role::Candidate(_), _) => return self.candidate_loses(now, member, replaced_by, out),
+            (Role::Follower(follower), mut turn) => follower.loses(&mut turn, member, replaced_by),
+            (Role::Joining(joining), turn) => {
+                joining.forget_target(now, turn.env, member);
+                STAY
+            }
+        };
+        self.go(now, flow, out);
+    }
+}
+
+impl Follower {
+    /// Repeats to the leader whatever it may not have got.
+    pub(crate) fn speak_again(&mut self, turn: &mut Turn<'_>) {
+        self.acked = Seq::ZERO;
+        self.acknowledge_again(turn);
+        turn.env.outbox.rewind(turn.env.log.last_oseq(&turn.env.me.member));
+        if let Some(witness) = &mut turn.env.witness {
+            witness.asked = false;
         }
+        self.ask_as_witness(turn);
+        self.say_leave(turn.now, turn.env, turn.out);
+        turn.env.ask_missing(turn.now, turn.out);
     }
 }
 

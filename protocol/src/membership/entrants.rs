@@ -76,40 +76,6 @@ impl Past {
 }
 
 impl Node {
-    /// Somebody asks to be let in: over a link, or by datagram.
-    pub(crate) fn on_join_request(
-        &mut self,
-        now: Time,
-        via: Via<'_>,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        match (&self.role, via) {
-            (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => {
-                self.on_merge_request(now, from, &join, out)
-            }
-            (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
-            (Role::Follower(_), _) => {
-                // Whom to ask; the asker finds out for itself whether it is true.
-                if matches!(via, Via::Datagram(_)) && !self.env.is_one_of_few() {
-                    // Everybody has heard it, the leader too, most likely; a few hints are enough,
-                    // and it asks again.
-                    return;
-                }
-                let word = self.leader_announcement(Some(join.ask));
-                word.into_iter()
-                    .for_each(|word| self.env.reply(now, via, Message::Coordinator(word), out));
-            }
-            (Role::Joining(_), Via::Datagram(_)) => {
-                self.on_fellow_joiner(now, join.from, join.has_history)
-            }
-            (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => {
-                self.env.refuse(now, from, Some(join.ask), Reason::Busy, out)
-            }
-            (Role::Joining(_) | Role::Candidate(_), Via::Datagram(_) | Via::Passed) => {}
-        }
-    }
-
     pub(crate) fn on_entrant(
         &mut self,
         now: Time,

@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
-use crate::id::{Epoch, Member, Oseq, PeerId};
+use crate::env::Env;
+use crate::id::{Member, Oseq};
 use crate::io::{Output, StopReason};
 use crate::node::Node;
-use crate::report::note::{Cause, Note};
+use crate::report::note::Note;
 use crate::roles::leader::{Retiring, Successor};
-use crate::roles::{Leaving, Role};
+use crate::roles::{Follower, Leaving, Role};
 use crate::time::Time;
 use crate::wire::message::{Message, Reason};
 
@@ -36,19 +37,15 @@ impl Node {
             Role::Candidate(candidate) if candidate.awaited().next().is_none() => {
                 self.stop(StopReason::Left, out)
             }
-            Role::Follower(_) => self.say_leave(now, out),
+            Role::Follower(follower) => follower.say_leave(now, &mut self.env, out),
             Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
 
-    /// Tells the leader, once all of its readings stand in the log: a leader that takes none for a
-    /// while would let it go without them. Said again on each new link and after each change of
-    /// leader.
+    /// See [`Follower::say_leave`].
     pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        if self.env.leaving.is_some() && !self.env.outbox.waits() {
-            let leader = follower.leader.member.clone();
-            self.env.send(now, &leader, Message::Leave, out);
+        if let Role::Follower(follower) = &self.role {
+            follower.say_leave(now, &mut self.env, out);
         }
     }
 
@@ -113,27 +110,15 @@ impl Node {
             }
         }
     }
+}
 
-    /// The leader hands over: the successor claims at once, there is nobody to ask; everybody else
-    /// waits for its claim.
-    pub(crate) fn on_handover(
-        &mut self,
-        now: Time,
-        from: &Member,
-        successor: &PeerId,
-        epoch: &Epoch,
-        out: &mut Vec<Output>,
-    ) {
-        let follower = self.role.follower();
-        let meant = follower.leader.member == *from && follower.epoch == *epoch;
-        if !meant || self.env.install.is_some() {
-            return;
-        }
-        // The old leader is alive, missed by nobody, and gives its promise like everybody else.
-        if *successor == self.env.me.member.id {
-            self.become_candidate(now, Cause::Handover, None, out);
-        } else {
-            self.wait_for_heir(now, successor, out);
+impl Follower {
+    /// Tells the leader, once all of its readings stand in the log: a leader that takes none for a
+    /// while would let it go without them. Said again on each new link and after each change of
+    /// leader.
+    pub(crate) fn say_leave(&self, now: Time, env: &mut Env, out: &mut Vec<Output>) {
+        if env.leaving.is_some() && !env.outbox.waits() {
+            env.send(now, &self.leader.member, Message::Leave, out);
         }
     }
 }

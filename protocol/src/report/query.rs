@@ -12,8 +12,9 @@ use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
-use crate::roles::Role;
+use crate::roles::{Follower, Role};
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::Message;
 
 impl Node {
@@ -31,12 +32,13 @@ impl Node {
             && self.env.links.is_linked(&leader)
             && self.env.send(now, &leader, Message::Query { ask, question }, out)
     }
+}
 
+impl Follower {
     /// The leader's program has answered.
-    pub(crate) fn on_answer(&self, from: &Member, ask: u64, answer: Bytes, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        if follower.leader.member == *from {
-            out.push(Output::Answered { ask, answer });
+    pub(crate) fn on_answer(&self, turn: &mut Turn<'_>, from: &Member, ask: u64, answer: Bytes) {
+        if self.leader.member == *from {
+            turn.out.push(Output::Answered { ask, answer });
         }
     }
 }

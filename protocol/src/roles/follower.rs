@@ -10,34 +10,29 @@ use crate::id::{Contact, Epoch, Member, Seq};
 use crate::io::{Outcome, Output, StopReason};
 use crate::log::entry::{Entry, Ordered, Requests};
 use crate::log::view::View;
-use crate::node::Node;
 use crate::report::note::{Cause, Evidence, Note};
-use crate::roles::{Follower, Role};
+use crate::roles::Follower;
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Heartbeat, HeartbeatAck, Message, Reason};
+use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::wire::message::{Coordinator, Election, Heartbeat, HeartbeatAck, Message};
 
-impl Node {
+impl Follower {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it
     /// alive.
-    pub(crate) fn become_member(
-        &mut self,
-        now: Time,
-        proven_at: Time,
-        leader: Contact,
-        epoch: Epoch,
-        out: &mut Vec<Output>,
-    ) {
+    pub(crate) fn new(turn: &mut Turn<'_>, proven_at: Time, leader: Contact, epoch: Epoch) -> Self {
+        let Turn { now, env, out } = turn;
         out.push(Output::Note(Note::Follows {
-            log: self.env.log.name(),
+            log: env.log.name(),
             leader: leader.id().clone(),
             epoch: epoch.clone(),
         }));
-        self.env.been_member = true;
-        self.env.blocked = None;
-        self.env.outside_since = None;
-        self.env.witness = None;
-        self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
-        self.role = Role::Follower(Follower {
+        env.been_member = true;
+        env.blocked = None;
+        env.outside_since = None;
+        env.witness = None;
+        env.outbox.rewind(env.log.last_oseq(&env.me.member));
+        env.wants_changed = true;
+        Self {
             leader,
             epoch,
             liveness: Liveness::new(proven_at),
@@ -46,338 +41,252 @@ impl Node {
             stalled_beats: 0,
             all_have: None,
             viewed: None,
-            call_at: now + self.env.patience(),
-            tick_at: now,
-        });
-        self.env.wants_changed = true;
+            call_at: *now + env.patience(),
+            tick_at: *now,
+        }
     }
 
-    pub(crate) fn on_heartbeat(
-        &mut self,
-        now: Time,
-        from: &Member,
-        beat: &Heartbeat,
-        out: &mut Vec<Output>,
-    ) {
-        if self.is_stale(now, from, &beat.epoch, "HEARTBEAT", out) {
+    /// A heartbeat, of its own leader or of another one that has not got to know better.
+    pub(crate) fn on_heartbeat(&mut self, turn: &mut Turn<'_>, from: &Member, beat: &Heartbeat) {
+        let install = turn.env.is_building_from(from, &beat.epoch);
+        let ack = turn.env.acknowledge(from, &beat.epoch, beat.beat);
+        self.call(turn);
+        if self.leader.member != *from || self.epoch != beat.epoch {
             return;
         }
-        let install = self.env.is_building_from(from, &beat.epoch);
-        let mut ack = self.env.acknowledge(from, &beat.epoch, beat.beat);
-        self.call(now, out);
-        ack.lag = u64::try_from(std::mem::take(&mut self.env.lag).as_micros()).unwrap_or(u64::MAX);
-        match &mut self.role {
-            Role::Follower(follower)
-                if follower.leader.member == *from && follower.epoch == beat.epoch =>
-            {
-                follower.acks.note(beat.beat, now);
-                follower.tick_at = now + 2 * self.env.config.knobs().heartbeat_interval;
-                if let Some(started) = beat.echo.and_then(|echo| follower.acks.of(echo)) {
-                    follower.liveness.prove(started);
-                }
-                let stalled = beat.last_oseq < self.env.outbox.sent() && !install;
-                follower.stalled_beats = if stalled { follower.stalled_beats + 1 } else { 0 };
-                if follower.stalled_beats > STALLED_BEATS {
-                    // Nothing relies on TCP: what the leader has not ordered after two more beats
-                    // is sent again.
-                    follower.stalled_beats = 0;
-                    self.env.outbox.rewind(beat.last_oseq);
-                }
-                if !install {
-                    follower.all_have =
-                        follower.all_have.or(beat.all_have.map(|all_have| (all_have, beat.high)));
-                    self.env.learn_stable(beat.stable, out);
-                    self.discard_what_all_have();
-                }
-            }
-            Role::Joining(_) if install => {}
-            Role::Follower(_) | Role::Joining(_) | Role::Candidate(_) | Role::Leader(_) => return,
+        let Turn { now, env, out } = turn;
+        self.acks.note(beat.beat, *now);
+        self.tick_at = *now + 2 * env.config.knobs().heartbeat_interval;
+        if let Some(started) = beat.echo.and_then(|echo| self.acks.of(echo)) {
+            self.liveness.prove(started);
         }
-        self.env.send(now, from, Message::HeartbeatAck(ack), out);
+        let stalled = beat.last_oseq < env.outbox.sent() && !install;
+        self.stalled_beats = if stalled { self.stalled_beats + 1 } else { 0 };
+        if self.stalled_beats > STALLED_BEATS {
+            // Nothing relies on TCP: what the leader has not ordered after two more beats is sent
+            // again.
+            self.stalled_beats = 0;
+            env.outbox.rewind(beat.last_oseq);
+        }
+        if !install {
+            self.all_have = self.all_have.or(beat.all_have.map(|all_have| (all_have, beat.high)));
+            env.learn_stable(beat.stable, out);
+            self.discard_what_all_have(env);
+        }
+        turn.env.answer_beat(turn.now, from, ack, turn.out);
     }
 
     /// Says to the leader what it has said to its newest heartbeat; the link that carried it may be
     /// gone.
-    pub(crate) fn acknowledge_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let Some(beat) = follower.acks.newest() else { return };
-        let leader = follower.leader.member.clone();
-        let ack = self.env.acknowledge(&leader, &follower.epoch, beat);
-        self.env.send(now, &leader, Message::HeartbeatAck(ack), out);
+    pub(crate) fn acknowledge_again(&self, turn: &mut Turn<'_>) {
+        let Some(beat) = self.acks.newest() else { return };
+        let leader = &self.leader.member;
+        let ack = turn.env.acknowledge(leader, &self.epoch, beat);
+        turn.env.send(turn.now, leader, Message::HeartbeatAck(ack), turn.out);
     }
 
     /// Says by datagram who leads, all members together so often, however many they are.
-    fn call(&mut self, now: Time, out: &mut Vec<Output>) {
-        let size = self.env.log.view().map_or(1, View::size);
+    fn call(&mut self, turn: &mut Turn<'_>) {
+        let size = turn.env.log.view().map_or(1, View::size);
         let pause =
-            self.env.patience() * u32::try_from(size).unwrap_or(u32::MAX).max(CALLS) / CALLS;
-        let Role::Follower(follower) = &mut self.role else { return };
-        if follower.call_at <= now {
-            follower.call_at = now + pause;
-            let word = self.leader_announcement(None);
-            word.into_iter().for_each(|word| self.env.broadcast(Message::Coordinator(word), out));
+            turn.env.patience() * u32::try_from(size).unwrap_or(u32::MAX).max(CALLS) / CALLS;
+        if self.call_at <= turn.now {
+            self.call_at = turn.now + pause;
+            let word = self.announcement(turn.env, None);
+            turn.env.broadcast(Message::Coordinator(word), turn.out);
         }
     }
 
     /// Who leads, as far as this member knows; what is asked that way is for the leader to answer.
-    pub(crate) fn leader_announcement(&self, ask: Option<u64>) -> Option<Coordinator> {
-        let Role::Follower(follower) = &self.role else { return None };
-        let (leader, epoch) = (follower.leader.clone(), follower.epoch.clone());
-        let size = self.env.log.view().map_or(0, |view| view.size() as u64);
-        Some(Coordinator { leader, epoch, size, ask, names_you: false })
+    pub(crate) fn announcement(&self, env: &Env, ask: Option<u64>) -> Coordinator {
+        let (leader, epoch) = (self.leader.clone(), self.epoch.clone());
+        let size = env.log.view().map_or(0, |view| view.size() as u64);
+        Coordinator { leader, epoch, size, ask, names_you: false }
     }
 
+    /// What the leader has numbered.
     pub(crate) fn on_ordered(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         ordered: Ordered,
-        out: &mut Vec<Output>,
-    ) {
-        if let Some(ask) = ordered.repair {
-            if self.env.install.as_ref().is_some_and(|install| install.source.member == *from) {
-                self.on_repair(now, ask, ordered, out);
-            }
-            return;
-        }
-        if self.is_stale(now, from, &ordered.epoch, "ORDERED", out) {
-            return;
-        }
-        if self.env.is_admission(from, &ordered) {
-            self.extend_admission(now, ordered, out);
-            return;
-        }
-        let Role::Follower(follower) = &self.role else { return };
-        if follower.leader.member != *from
-            || follower.epoch != ordered.epoch
-            || !self.env.log.is_in(&ordered.epoch)
+    ) -> Flow {
+        let Turn { now, env, out } = turn;
+        if self.leader.member != *from
+            || self.epoch != ordered.epoch
+            || !env.log.is_in(&ordered.epoch)
         {
-            return;
+            return STAY;
         }
-        let next = self.env.log.contiguous().next();
+        let next = env.log.contiguous().next();
         if ordered.first > next {
             // A hole can only be what another link swallowed; the leader starts again at what is
             // acknowledged.
-            self.env.reject(
-                Some(&from.id),
-                "hole",
-                &format!("#{} where #{next} was due", ordered.first),
-                out,
-            );
-            return;
+            let why = format!("#{} where #{next} was due", ordered.first);
+            env.reject(Some(&from.id), "hole", &why, out);
+            return STAY;
         }
-        if self.env.holds_too_much() {
-            self.env.reject(
-                Some(&from.id),
-                "ORDERED",
-                "more than anybody may be made to keep",
-                out,
-            );
-            return;
+        if env.holds_too_much() {
+            let why = "more than anybody may be made to keep";
+            env.reject(Some(&from.id), "ORDERED", why, out);
+            return STAY;
         }
         let stable = ordered.stable;
-        let waited = self.env.outbox.waits();
+        let waited = env.outbox.waits();
         for entry in ordered.from(next) {
-            if !self.env.log.knows_origin(&entry) {
-                self.env.reject(Some(&from.id), "ORDERED", "of an origin that was in no view", out);
-                return;
+            if !env.log.knows_origin(&entry) {
+                env.reject(Some(&from.id), "ORDERED", "of an origin that was in no view", out);
+                return STAY;
             }
-            let Some(entry) = entry.resolve(self.env.log.view()) else {
+            let Some(entry) = entry.resolve(env.log.view()) else {
                 // Two logs of one epoch do not agree. That cannot be, and is no reason to hold
                 // another view than the others.
-                self.env.reject(
-                    Some(&from.id),
-                    "change",
-                    "of a view that this peer does not hold",
-                    out,
-                );
-                let leader = self.env.links.contact(from).cloned();
-                self.become_joining(now, leader, out);
-                return;
+                let why = "of a view that this peer does not hold";
+                env.reject(Some(&from.id), "change", why, out);
+                return go(Next::Join { target: env.links.contact(from).cloned() });
             };
             if matches!(entry, Entry::View(_)) {
-                self.env.remember_view(out);
+                env.remember_view(out);
             }
-            self.env.append(entry, out);
+            env.append(entry, out);
         }
         if waited {
-            self.say_leave(now, out);
+            self.say_leave(*now, env, out);
         }
-        self.env.learn_stable(stable, out);
-        self.discard_what_all_have();
-    }
-
-    /// Drops what is below the promise, and says so to whoever may act on it.
-    pub(crate) fn is_stale(
-        &mut self,
-        now: Time,
-        from: &Member,
-        epoch: &Epoch,
-        kind: &str,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        if *epoch >= self.env.promised {
-            return false;
-        }
-        out.push(Output::Note(Note::StaleEpoch {
-            log: self.env.log.name(),
-            from: from.id.clone(),
-            epoch: epoch.clone(),
-            kind: kind.to_owned(),
-        }));
-        match &self.role {
-            Role::Follower(_) | Role::Leader(_) => {
-                let promised = self.env.promised.clone();
-                self.env.refuse(now, from, None, Reason::Stale { promised }, out);
-            }
-            Role::Joining(_) | Role::Candidate(_) => {}
-        }
-        true
+        env.learn_stable(stable, out);
+        self.discard_what_all_have(env);
+        STAY
     }
 
     /// The leader said what all members of its newest view have. That word may have overtaken the
     /// view, so it counts as soon as this log is as long as the leader's was.
-    pub(crate) fn discard_what_all_have(&mut self) {
-        let end = self.env.log.contiguous();
-        let Role::Follower(follower) = &mut self.role else { return };
-        if let Some((all_have, _)) = follower.all_have.take_if(|(_, high)| *high <= end) {
-            self.env.discard(all_have);
+    fn discard_what_all_have(&mut self, env: &mut Env) {
+        let end = env.log.contiguous();
+        if let Some((all_have, _)) = self.all_have.take_if(|(_, high)| *high <= end) {
+            env.discard(all_have);
         }
     }
 
     /// Acknowledges what has come, and sends what waits.
-    pub(crate) fn settle_member(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &mut self.role else { return };
-        let leader = follower.leader.member.clone();
-        let Some(link) = self.env.links.to(&leader) else { return };
-        let contiguous = self.env.log.contiguous();
-        if self.env.install.is_none()
-            && contiguous > follower.acked
-            && self.env.log.is_in(&follower.epoch)
-        {
-            follower.acked = contiguous;
-            let epoch = follower.epoch.clone();
-            self.env.send(now, &leader, Message::OrderedAck { epoch, contiguous }, out);
+    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>) {
+        let Turn { now, env, out } = turn;
+        let leader = &self.leader.member;
+        let Some(link) = env.links.to(leader) else { return };
+        let contiguous = env.log.contiguous();
+        if env.install.is_some() {
+            return;
         }
-        if self.env.install.is_none() {
-            self.env.send_requests(now, &leader, link, out);
+        if contiguous > self.acked && env.log.is_in(&self.epoch) {
+            self.acked = contiguous;
+            let epoch = self.epoch.clone();
+            env.send(*now, leader, Message::OrderedAck { epoch, contiguous }, out);
         }
+        env.send_requests(*now, leader, link, out);
     }
 
     /// The leader may have been silent for too long.
-    pub(crate) fn miss_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let (patience, interval) =
-            (self.env.patience(), self.env.config.knobs().heartbeat_interval);
-        let Role::Follower(follower) = &mut self.role else { return };
-        follower.tick_at = now + 2 * interval;
-        if follower.liveness.lost_at(patience) <= now {
-            self.miss_silent(now, out);
+    pub(crate) fn miss_in_time(&mut self, turn: &mut Turn<'_>) -> Flow {
+        self.tick_at = turn.now + 2 * turn.env.config.knobs().heartbeat_interval;
+        if self.liveness.lost_at(turn.env.patience()) <= turn.now {
+            return self.miss_silent(turn);
         }
+        STAY
     }
 
     /// Misses the leader for its silence.
-    fn miss_silent(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let proven_at = follower.liveness.proven_at();
+    fn miss_silent(&self, turn: &mut Turn<'_>) -> Flow {
+        let proven_at = self.liveness.proven_at();
         let evidence = Evidence::Silence {
-            last_round_trip_ms: millis(now.since(proven_at)),
-            beats_missed: follower.acks.since(proven_at),
-            connected: self.env.links.is_linked(&follower.leader.member),
-            own_lag_ms: millis(self.env.lag),
+            last_round_trip_ms: millis(turn.now.since(proven_at)),
+            beats_missed: self.acks.since(proven_at),
+            connected: turn.env.links.is_linked(&self.leader.member),
+            own_lag_ms: millis(turn.env.lag),
         };
-        self.miss(now, Cause::Silence, &evidence, out);
+        self.miss(turn, Cause::Silence, &evidence, None)
     }
 
-    /// Misses the leader from now on.
+    /// Misses the leader from now on; `asker` is answered as soon as it asks around itself.
     pub(crate) fn miss(
-        &mut self,
-        now: Time,
+        &self,
+        turn: &mut Turn<'_>,
         cause: Cause,
         evidence: &Evidence,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
-        self.env.suspicions.note(&leader.id, evidence.to_string());
-        out.push(Output::Note(Note::Suspect {
+        asker: Option<Election>,
+    ) -> Flow {
+        let leader = self.leader.member.clone();
+        turn.env.suspicions.note(&leader.id, evidence.to_string());
+        turn.out.push(Output::Note(Note::Suspect {
             peer: leader.id.clone(),
             peer_inc: leader.inc,
             evidence: evidence.clone(),
         }));
-        if self.env.log.view().is_none() {
+        if turn.env.log.view().is_none() {
             // It holds no view, so there is nobody to ask: the first view is formed anew.
-            self.become_joining(now, None, out);
+            go(Next::Join { target: None })
         } else {
-            self.become_candidate(now, cause, Some(leader.id), out);
+            go(Next::Elect { cause, missed: Some(leader.id), asker })
         }
     }
 
     /// The newest view that has been delivered may say that this peer is out, or whom to join.
-    pub(crate) fn follow_view(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &mut self.role else { return };
-        if self.env.install.is_some()
-            || self.env.sinks.delivered() < self.env.log.contiguous()
-            || follower.viewed == Some(self.env.log.view_at())
+    pub(crate) fn follow_view(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let env = &*turn.env;
+        if env.install.is_some()
+            || env.sinks.delivered() < env.log.contiguous()
+            || self.viewed == Some(env.log.view_at())
         {
-            return;
+            return STAY;
         }
-        follower.viewed = Some(self.env.log.view_at());
-        let Some(view) = self.env.log.view() else { return };
-        if !view.names(&self.env.me.member) {
-            if view.epoch != follower.epoch {
-                // The cut has been adopted, and the list of the new epoch has this peer; the view
-                // that says so is on its way.
-                return;
-            }
-            if self.env.leaving.is_some() {
-                self.stop(StopReason::Left, out);
-            } else {
-                // Who hears of it for as long as it was not heard has a leader that is deaf, to it
-                // at least: asking that one is in vain, and the others may be in the same plight.
-                // If they are not, they say so. But who has heard nothing either may just have
-                // stood still, for less than makes itself felt.
-                let knobs = self.env.config.knobs();
-                let proven_at = follower.liveness.proven_at();
-                let unheard =
-                    now.since(proven_at) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
-                let heard = follower.acks.between(proven_at, now, knobs.heartbeat_interval / 2);
-                if unheard && heard {
-                    self.miss_silent(now, out);
-                } else {
-                    let leader = follower.leader.clone();
-                    self.become_joining(now, Some(leader), out);
-                }
-            }
+        self.viewed = Some(env.log.view_at());
+        let Some(view) = env.log.view() else { return STAY };
+        if view.names(&env.me.member) {
+            return self.join_successor(turn);
+        }
+        if view.epoch != self.epoch {
+            // The cut has been adopted, and the list of the new epoch has this peer; the view that
+            // says so is on its way.
+            return STAY;
+        }
+        if env.leaving.is_some() {
+            return go(Next::Stop(StopReason::Left));
+        }
+        // Who hears of it for as long as it was not heard has a leader that is deaf, to it at
+        // least: asking that one is in vain, and the others may be in the same plight. If they are
+        // not, they say so. But who has heard nothing either may just have stood still, for less
+        // than makes itself felt.
+        let knobs = env.config.knobs();
+        let proven_at = self.liveness.proven_at();
+        let unheard =
+            turn.now.since(proven_at) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
+        let heard = self.acks.between(proven_at, turn.now, knobs.heartbeat_interval / 2);
+        if unheard && heard {
+            self.miss_silent(turn)
         } else {
-            self.join_successor(now, out);
+            go(Next::Join { target: Some(self.leader.clone()) })
         }
     }
 
     /// Joins the leader that the newest view names, if that is the last one of a group that becomes
     /// part of another one.
-    pub(crate) fn join_successor(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let Role::Follower(follower) = &self.role else { return false };
-        let last = self
-            .env
-            .log
-            .view()
-            .filter(|view| view.epoch == follower.epoch && view.names(&self.env.me.member));
+    pub(crate) fn join_successor(&self, turn: &mut Turn<'_>) -> Flow {
+        let Turn { now, env, .. } = turn;
+        let last =
+            env.log.view().filter(|view| view.epoch == self.epoch && view.names(&env.me.member));
         let Some(successor) =
-            last.and_then(|view| view.successor.clone()).filter(|_| self.env.install.is_none())
+            last.and_then(|view| view.successor.clone()).filter(|_| env.install.is_none())
         else {
-            return false;
+            return STAY;
         };
-        self.env.merging = true;
-        self.env.put_off_dissolving(now, successor.id());
-        self.become_joining(now, Some(successor), out);
-        true
+        env.merging = true;
+        env.put_off_dissolving(*now, successor.id());
+        go(Next::Join { target: Some(successor) })
     }
 }
 
 impl Env {
     /// What is said to a heartbeat. A peer that is still building its log is alive, and holds
     /// nothing that would count in this epoch.
-    fn acknowledge(&self, leader: &Member, epoch: &Epoch, beat: u64) -> HeartbeatAck {
+    pub(crate) fn acknowledge(&self, leader: &Member, epoch: &Epoch, beat: u64) -> HeartbeatAck {
         let (contiguous, epoch) = if self.is_building_from(leader, epoch) {
             (Seq::ZERO, Epoch::none())
         } else {
@@ -386,7 +295,19 @@ impl Env {
         HeartbeatAck { contiguous, epoch, beat, lag: 0 }
     }
 
-    fn is_building_from(&self, leader: &Member, epoch: &Epoch) -> bool {
+    /// Answers a heartbeat, and says how late this node has been called since it last did.
+    pub(crate) fn answer_beat(
+        &mut self,
+        now: Time,
+        to: &Member,
+        ack: HeartbeatAck,
+        out: &mut Vec<Output>,
+    ) {
+        let lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
+        self.send(now, to, Message::HeartbeatAck(HeartbeatAck { lag, ..ack }), out);
+    }
+
+    pub(crate) fn is_building_from(&self, leader: &Member, epoch: &Epoch) -> bool {
         self.install
             .as_ref()
             .is_some_and(|install| install.epoch == *epoch && install.source.member == *leader)

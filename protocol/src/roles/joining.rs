@@ -5,6 +5,7 @@
 //! with those that answer. A leader that is reported is asked directly, and believed in for
 //! `join_patience`; several by turns, for twice that.
 
+pub(crate) mod founding;
 mod page;
 
 use std::time::Duration;
@@ -13,16 +14,15 @@ use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
 use crate::install::{Base, Install, Purpose};
 use crate::io::Output;
-use crate::log::Log;
 use crate::log::entry::Ordered;
 use crate::log::lineage::Snapshot;
 use crate::log::tail::Tail;
-use crate::node::Node;
 use crate::report::note::Cause;
+use crate::roles::Joining;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
-use crate::roles::{Joining, Role};
 use crate::time::Time;
-use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
+use crate::turn::{Flow, STAY, Turn, elect};
+use crate::wire::message::{Added, Coordinator, Message};
 
 impl Joining {
     pub(crate) fn excuse(&mut self, lag: Duration) {
@@ -39,318 +39,217 @@ impl Joining {
     }
 }
 
-impl Node {
-    /// In no view from now on; asks `target`, where there is one. The log stays, until a better one
-    /// replaces it.
-    pub(crate) fn become_joining(
-        &mut self,
-        now: Time,
-        target: Option<Contact>,
-        out: &mut Vec<Output>,
-    ) {
-        self.deliver_last(out);
-        self.env.install = None;
-        self.env.witness = None;
-        if self.env.log.view().is_none() {
-            // A cut that never got its first view is nobody's log; two that went on from it would
-            // fork it in silence.
-            self.env.log = Log::empty();
-        }
-        let ask = self.env.fresh_ask();
-        let target = target
-            .filter(|contact| contact.member != self.env.me.member)
-            .map(|contact| (contact, now));
-        let asked = target.as_ref().map(|(contact, _)| contact.member.clone());
-        self.role = Role::Joining(Joining {
-            ask_at: now + FIRST_WAIT,
-            wait: FIRST_WAIT,
-            target,
-            ..Joining::new(now, ask)
-        });
-        self.env.wants_changed = true;
-        if let Some(member) = asked {
-            self.ask_to_join(now, &member, out);
-        }
+impl Joining {
+    /// It comes from a group, and asks that leader first, where there is one.
+    pub(crate) fn asking(now: Time, ask: u64, target: Option<Contact>) -> Self {
+        let target = target.map(|contact| (contact, now));
+        Self { ask_at: now + FIRST_WAIT, wait: FIRST_WAIT, target, ..Self::new(now, ask) }
     }
 
-    pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.doubt_fullness(now);
-        let Role::Joining(joining) = &self.role else { return };
-        if self.env.found_at(joining) <= now {
-            self.found(now, out);
-            return;
+    /// Asks a leader, finds out whether there is one, or founds a group.
+    pub(crate) fn in_time(&mut self, turn: &mut Turn<'_>) -> Flow {
+        self.doubt_fullness(turn);
+        if turn.env.found_at(self) <= turn.now {
+            return self.found(turn);
         }
-        if joining.ask_at > now {
-            return;
+        if self.ask_at > turn.now {
+            return STAY;
         }
-        let (ask, target) = (joining.ask, joining.target.clone());
-        let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
-        let crowd = crowd_pause(joining.heard.len());
-        let pause = self.env.jitter(next);
-        let silent_until = crowd.map(|pause| now + self.env.jitter(pause));
-        if let Role::Joining(joining) = &mut self.role {
-            joining.wait = next;
-            joining.silent_until = silent_until;
-            joining.ask_at = (now + pause).max(silent_until.unwrap_or(now));
+        let next = (self.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        let crowd = crowd_pause(self.heard.len());
+        let pause = turn.env.jitter(next);
+        let silent_until = crowd.map(|pause| turn.now + turn.env.jitter(pause));
+        self.wait = next;
+        self.silent_until = silent_until;
+        self.ask_at = (turn.now + pause).max(silent_until.unwrap_or(turn.now));
+        let request = turn.env.join_request(self.ask, None);
+        turn.env.broadcast(Message::NewPeerRequest(request), turn.out);
+        self.introduce_linked(turn);
+        if let Some((contact, _)) = &self.target {
+            self.ask_to_join(turn, &contact.member);
         }
-        let request = self.env.join_request(ask, None);
-        self.env.broadcast(Message::NewPeerRequest(request), out);
-        self.introduce_linked(now, out);
-        if let Some((contact, _)) = target {
-            self.ask_to_join(now, &contact.member, out);
-        }
+        STAY
     }
 
     /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it
     /// the time to.
-    fn found(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.env.config.outcome_timeout();
-        let own = self.env.me.priority();
-        let Role::Joining(joining) = &mut self.role else { return };
+    fn found(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let until = turn.now + turn.env.config.outcome_timeout();
         let heard_for =
-            crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (contact, at)| {
-            now.since(*at) < heard_for || self.env.links.is_linked(&contact.member)
+            crowd_pause(self.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
+        self.heard.retain(|_, (contact, at)| {
+            turn.now.since(*at) < heard_for || turn.env.links.is_linked(&contact.member)
         });
-        joining.with_history.retain(|id| joining.heard.contains_key(id));
-        joining.target = None;
-        joining.reported = None;
-        self.env.install = None;
-        if !self.may_found(now, out) {
-            return;
+        self.with_history.retain(|id| self.heard.contains_key(id));
+        self.target = None;
+        self.reported = None;
+        turn.env.install = None;
+        if !self.may_found(turn)? {
+            return STAY;
         }
-        let Role::Joining(joining) = &mut self.role else { return };
-        if let Some((better, _)) = joining.deferring.take() {
-            joining.let_down.insert(better);
+        if let Some((better, _)) = self.deferring.take() {
+            self.let_down.insert(better);
         }
-        let others = joining.heard.values().map(|(contact, _)| contact);
+        let others = self.heard.values().map(|(contact, _)| contact);
         // It may be somebody's word only that a better one is there: after one that did not found
         // the group, those that are linked are waited for, and nobody else.
-        let (primary, founders) =
-            (self.env.config.is_primary(), &self.env.config.knobs().bootstrap);
+        let env = &*turn.env;
+        let (primary, founders) = (env.config.is_primary(), &env.config.knobs().bootstrap);
         let is_there = |contact: &&Contact| {
             (!primary || founders.contains(contact.id()))
-                && (joining.let_down.is_empty() || self.env.links.is_linked(&contact.member))
+                && (self.let_down.is_empty() || env.links.is_linked(&contact.member))
         };
+        let own = env.me.priority();
         let better = others
-            .filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()))
+            .filter(|contact| contact.priority() > own && !self.let_down.contains(contact.id()))
             .filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
-            Some(better) => joining.deferring = Some((better.id().clone(), until)),
-            None => self.become_candidate(now, Cause::FirstView, None, out),
+            Some(better) => self.deferring = Some((better.id().clone(), until)),
+            None => return elect(Cause::FirstView, None),
         }
+        STAY
     }
 
     /// Whether this peer leaves it to others to claim.
     pub(crate) fn gives_way(&self, now: Time) -> bool {
-        matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
+        self.gives_way_until.is_some_and(|until| until > now)
     }
 
     /// The leader that this peer asks to admit it, as long as that may still be about to answer.
     /// Nobody vouches for longer for a leader that has not: it may be deaf.
-    pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
-        let Role::Joining(joining) = &self.role else { return None };
-        let (leader, since) = joining.target.as_ref()?;
-        let fresh = now.since(*since) <= self.env.config.knobs().join_timeout;
-        (fresh || self.env.install.is_some()).then(|| leader.clone())
+    fn vouched_for(&self, now: Time, env: &Env) -> Option<&Contact> {
+        let (leader, since) = self.target.as_ref()?;
+        let fresh = now.since(*since) <= env.config.knobs().join_timeout;
+        (fresh || env.install.is_some()).then_some(leader)
+    }
+
+    /// Whether that is the leader that it asks.
+    pub(crate) fn asks(&self, member: &Member) -> bool {
+        self.target.as_ref().is_some_and(|(leader, _)| leader.member == *member)
     }
 
     /// Asks a leader to be admitted, if a link to it stands.
-    pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
-        let Role::Joining(joining) = &self.role else { return };
-        if joining.target.as_ref().is_none_or(|(contact, _)| contact.member != *to) {
-            return;
+    pub(crate) fn ask_to_join(&self, turn: &mut Turn<'_>, to: &Member) {
+        if self.asks(to) {
+            let request = turn.env.join_request(self.ask, None);
+            turn.env.send(turn.now, to, Message::NewPeerRequest(request), turn.out);
         }
-        let request = self.env.join_request(joining.ask, None);
-        self.env.send(now, to, Message::NewPeerRequest(request), out);
     }
 
     /// Another joiner is there.
-    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, has_history: bool) {
-        let soon = now + self.env.jitter(FIRST_WAIT / 4);
-        let Role::Joining(joining) = &mut self.role else { return };
-        if *contact.id() == self.env.me.member.id
-            || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id()))
+    pub(crate) fn on_fellow_joiner(
+        &mut self,
+        turn: &mut Turn<'_>,
+        contact: Contact,
+        has_history: bool,
+    ) {
+        let soon = turn.now + turn.env.jitter(FIRST_WAIT / 4);
+        if *contact.id() == turn.env.me.member.id
+            || (self.heard.len() >= HEARD_MOST && !self.heard.contains_key(contact.id()))
         {
             return;
         }
         if has_history {
-            joining.with_history.insert(contact.id().clone());
+            self.with_history.insert(contact.id().clone());
         } else {
-            joining.with_history.remove(contact.id());
+            self.with_history.remove(contact.id());
         }
         // A process with several addresses says each of them in its own network; it is heard anew,
         // and is no news.
         let process = |contact: &Contact| (contact.member.clone(), contact.birth);
-        let before = joining.heard.remove(contact.id());
+        let before = self.heard.remove(contact.id());
         let same = before.filter(|(before, _)| process(before) == process(&contact));
         let news = same.is_none();
         // Of one announcement the first copy counts.
         let kept =
-            same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
-        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
+            same.filter(|(_, at)| turn.now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        self.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), turn.now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
-            self.env.wants_changed |= self.env.config.is_primary();
-            joining.quiet_since = now;
-            joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
+            turn.env.wants_changed |= turn.env.config.is_primary();
+            self.quiet_since = turn.now;
+            self.ask_at = self.ask_at.min(soon.max(self.silent_until.unwrap_or(soon)));
         }
     }
 
-    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay.
-    /// Either only says whom to ask.
-    pub(crate) fn on_beacon(
-        &mut self,
-        now: Time,
-        from: &Member,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        match &mut self.role {
-            Role::Joining(joining) => {
-                joining.reported = joining.reported.or(Some(now));
-                let announcement = word.leader.member == *from;
-                let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    announcement
-                        && target.member != *from
-                        && now.since(*since) > self.env.config.knobs().join_timeout
-                });
-                if better && self.env.install.is_none() {
-                    joining.target = Some((word.leader.clone(), now));
-                    self.env.wants_changed = true;
-                    self.ask_to_join(now, &word.leader.member, out);
-                }
-            }
-            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
-            // Somebody who follows it speaks of it.
-            Role::Leader(_) => self.meet(now, word, out),
-            // Everyone it could ask may be gone from a group that has gone on without it.
-            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
-                self.on_veto(now, from, word.leader.clone(), out);
-            }
-            Role::Follower(_) | Role::Candidate(_) => {}
+    /// Somebody says who leads: from the leader itself a beacon, from anybody else hearsay. Either
+    /// only says whom to ask.
+    pub(crate) fn on_beacon(&mut self, turn: &mut Turn<'_>, from: &Member, word: &Coordinator) {
+        self.reported = self.reported.or(Some(turn.now));
+        let announcement = word.leader.member == *from;
+        let better = self.target.as_ref().is_none_or(|(target, since)| {
+            announcement
+                && target.member != *from
+                && turn.now.since(*since) > turn.env.config.knobs().join_timeout
+        });
+        if better && turn.env.install.is_none() {
+            self.target = Some((word.leader.clone(), turn.now));
+            turn.env.wants_changed = true;
+            self.ask_to_join(turn, &word.leader.member);
         }
     }
 
     /// A leader has answered the open question by datagram: its group is full. Only leaders answer
     /// so in that way.
-    pub(crate) fn on_turned_away(
-        &mut self,
-        now: Time,
-        by: &PeerId,
-        rejected: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Joining(joining) = &mut self.role else { return };
-        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
-            joining.full = Some(now);
-            self.env.tell_blocked(
-                format!(
-                    "the group of {by} has members_max members and admits nobody; waiting for room"
-                ),
-                out,
+    pub(crate) fn on_turned_away(&mut self, turn: &mut Turn<'_>, by: &PeerId, ask: Option<u64>) {
+        if ask == Some(self.ask) {
+            self.full = Some(turn.now);
+            let why = format!(
+                "the group of {by} has members_max members and admits nobody; waiting for room"
             );
+            turn.env.tell_blocked(why, turn.out);
         }
     }
 
     /// Mode `available`: a group that has not said again that it is full may have room, or be gone.
     /// So this peer takes readings again, and they wait.
-    fn doubt_fullness(&mut self, now: Time) {
-        let Role::Joining(joining) = &self.role else { return };
-        let is_told = joining.full.is_some_and(|at| now.since(at) <= LAST_WAIT);
-        if !self.env.config.is_primary() && !is_told {
-            self.env.blocked = None;
+    fn doubt_fullness(&self, turn: &mut Turn<'_>) {
+        let is_told = self.full.is_some_and(|at| turn.now.since(at) <= LAST_WAIT);
+        if !turn.env.config.is_primary() && !is_told {
+            turn.env.blocked = None;
         }
     }
 
     /// The leader that was asked is gone, or does not lead.
-    pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
-        let Role::Joining(joining) = &mut self.role else { return };
-        if joining.target.as_ref().is_some_and(|(contact, _)| contact.member == *member) {
-            joining.target = None;
-            joining.reported = None;
-            joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
-            if self.env.install.as_ref().is_some_and(|install| install.source.member == *member) {
-                self.env.install = None;
+    pub(crate) fn forget_target(&mut self, now: Time, env: &mut Env, member: &Member) {
+        if self.asks(member) {
+            self.target = None;
+            self.reported = None;
+            self.ask_at = self.ask_at.min(now + FIRST_WAIT);
+            if env.install.as_ref().is_some_and(|install| install.source.member == *member) {
+                env.install = None;
             }
-            self.env.wants_changed = true;
+            env.wants_changed = true;
         }
     }
 
-    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody
-    /// else says so, or nothing would become stable in the group of the other leader until that one
-    /// misses it. To what is of an older epoch than its own it says `STALE` anyway.
-    pub(crate) fn on_added(
-        &mut self,
-        now: Time,
-        from: &Member,
-        added: Added,
-        out: &mut Vec<Output>,
-    ) {
-        let joining = match &self.role {
-            Role::Joining(joining) => joining,
-            Role::Follower(follower) => {
-                if follower.leader.member != *from && added.epoch >= self.env.promised {
-                    self.env.refuse(now, from, Some(added.ask), Reason::NotMember, out);
-                }
-                return;
-            }
-            // A group has gone on, and takes it in: it asks as one that joins.
-            Role::Candidate(candidate)
-                if self.env.blocked.is_some()
-                    && candidate.only_asks()
-                    && added.epoch >= self.env.promised =>
-            {
-                let leader = self.env.links.contact(from).cloned();
-                self.become_joining(now, leader, out);
-                return;
-            }
-            Role::Candidate(_) | Role::Leader(_) => return,
-        };
-        if added.ask != joining.ask
-            || added.epoch < self.env.promised
-            || added.view_at < added.snapshot.seq
+    /// Admitted: the log goes on from the leader's snapshot.
+    pub(crate) fn on_added(&mut self, turn: &mut Turn<'_>, from: &Member, added: Added) {
+        let Turn { now, env, out } = turn;
+        if added.ask != self.ask || added.epoch < env.promised || added.view_at < added.snapshot.seq
         {
             return;
         }
-        let Some(source) = self.env.links.contact(from).cloned() else { return };
-        if let Role::Joining(joining) = &mut self.role {
-            joining.target = Some((source.clone(), now));
-            joining.reported = Some(now);
-        }
-        self.env.promise_to(&added.epoch, &from.id, out);
+        let Some(source) = env.links.contact(from).cloned() else { return };
+        self.target = Some((source.clone(), *now));
+        self.reported = Some(*now);
+        env.promise_to(&added.epoch, &from.id, out);
         let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
-        let base = self.env.base_for(added.snapshot);
-        self.env.install = Some(Install {
+        let base = env.base_for(added.snapshot);
+        env.install = Some(Install {
             purpose: Purpose::Join,
             epoch: added.epoch,
             source,
             entries: Tail::new(base.end()),
-            view: base.view(&self.env.log),
+            view: base.view(&env.log),
             base,
             lineage,
             target,
             ask: 0,
             bursts: 0,
-            retry_at: now + self.env.config.knobs().join_patience,
+            retry_at: *now + env.config.knobs().join_patience,
         });
-        self.env.wants_changed = true;
-        self.install_if_complete(now, out);
-    }
-
-    /// Some of the entries that a joiner is waiting for.
-    pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
-        let patience = self.env.config.knobs().join_patience;
-        if self.env.holds_too_much() {
-            self.env.reject(None, "ORDERED", "more than anybody may be made to keep", out);
-            return;
-        }
-        if let Some(install) = &mut self.env.install
-            && install.extend(ordered)
-        {
-            install.retry_at = now + patience;
-        }
-        self.install_if_complete(now, out);
+        env.wants_changed = true;
     }
 }
 
@@ -389,6 +288,26 @@ impl Env {
         let fork = self.log.fork(&snapshot.lineage, self.log.contiguous());
         let is_ours = !self.log.is_none() && fork >= snapshot.seq && self.log.retains_above(fork);
         if is_ours { Base::Own(fork) } else { Base::Snapshot(Box::new(snapshot)) }
+    }
+
+    /// Some of the entries that a joiner is waiting for; whether they are taken.
+    pub(crate) fn extend_admission(
+        &mut self,
+        now: Time,
+        ordered: Ordered,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let patience = self.config.knobs().join_patience;
+        if self.holds_too_much() {
+            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return false;
+        }
+        if let Some(install) = &mut self.install
+            && install.extend(ordered)
+        {
+            install.retry_at = now + patience;
+        }
+        true
     }
 
     /// Whether these are entries that a joiner is waiting for.
@@ -564,11 +483,8 @@ mod tests {
         assert!(matches!(harness.node.role, Role::Candidate(_)), "{:?}", harness.node.activity());
         harness.node.give_way(harness.now, &mut harness.out);
         harness.rest(Duration::from_millis(300));
-        assert!(
-            harness.node.gives_way(harness.now) && matches!(harness.node.role, Role::Joining(_)),
-            "{:?}",
-            harness.node.activity()
-        );
+        let Role::Joining(joining) = &harness.node.role else { panic!("it claims again") };
+        assert!(joining.gives_way(harness.now), "{:?}", harness.node.activity());
     }
 
     #[test]
@@ -647,7 +563,13 @@ mod tests {
         for (since, waits) in [(HEARD_FOR - Duration::from_micros(1), true), (HEARD_FOR, false)] {
             let mut harness = Harness::newcomer(Knobs::fast());
             harness.hear(&peer(2), request(&peer(2)));
-            harness.node.found(harness.now + since, &mut harness.out);
+            let now = harness.now + since;
+            let (Role::Joining(joining), mut turn) = harness.node.turn(now, &mut harness.out)
+            else {
+                panic!("it is in no group")
+            };
+            let flow = joining.found(&mut turn);
+            harness.node.go(now, flow, &mut harness.out);
             assert_eq!(matches!(harness.node.role, Role::Joining(_)), waits, "{since:?}");
         }
     }

@@ -10,7 +10,8 @@ use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::Role;
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Election, Message, Reason, SyncAnswer, SyncRequest};
+use crate::turn::{Next, STAY, go};
+use crate::wire::message::{Coordinator, Election, Message, SyncAnswer, SyncRequest};
 
 pub(crate) fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
     Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
@@ -25,16 +26,50 @@ impl Node {
         election: Election,
         out: &mut Vec<Output>,
     ) {
-        if election.candidate.member != *from {
-            self.env.reject(Some(&from.id), "ELECTION", "for another peer", out);
-            return;
-        }
-        match &self.role {
-            Role::Leader(_) => self.leader_is_asked(now, from, election.ask, out),
-            Role::Candidate(_) => self.candidate_is_asked(now, from, &election, out),
-            Role::Joining(_) => self.joiner_is_asked(now, from, &election, out),
-            Role::Follower(_) => self.follower_is_asked(now, from, election, out),
-        }
+        let flow = match self.turn(now, out) {
+            (Role::Leader(_), _) => return self.leader_is_asked(now, from, election.ask, out),
+            (Role::Candidate(_), _) => return self.candidate_is_asked(now, from, &election, out),
+            (Role::Joining(joining), mut turn) => joining.is_asked(&mut turn, from, election),
+            (Role::Follower(follower), mut turn) => follower.is_asked(&mut turn, from, election),
+        };
+        self.go(now, flow, out);
+    }
+
+    /// A claimant asks for this peer's promise; see the page of each role.
+    pub(crate) fn on_sync_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        request: SyncRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let flow = match self.turn(now, out) {
+            (Role::Leader(_), mut turn) => {
+                if !turn.refuses_claim(from, &request, None) {
+                    turn.env.say_that_it_leads(now, from, request.epoch.round, turn.out);
+                }
+                STAY
+            }
+            (Role::Candidate(_), _) => {
+                let reason = self.candidate_turns_away(from, &request);
+                let (role, mut turn) = self.turn(now, out);
+                match role {
+                    _ if turn.refuses_claim(from, &request, reason) => STAY,
+                    Role::Candidate(candidate) if candidate.is_standing() => {
+                        turn.env.say_that_it_leads(now, from, request.epoch.round, turn.out);
+                        STAY
+                    }
+                    _ => go(Next::Promise { to: from.clone(), epoch: request.epoch }),
+                }
+            }
+            (Role::Joining(joining), mut turn) => {
+                joining.is_claimed_from(&mut turn, from, &request)
+            }
+            (Role::Follower(follower), mut turn) => {
+                follower.is_claimed_from(&mut turn, from, request)
+            }
+        };
+        self.go(now, flow, out);
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.
@@ -46,24 +81,53 @@ impl Node {
         ask: u64,
         out: &mut Vec<Output>,
     ) {
-        // Who is leaving does not stand in anybody's way.
-        let message =
-            if self.env.me.outranks(candidate) && self.env.leaving.is_none() && self.env.may_lead()
+        let message = if self.env.stands_in_the_way_of(candidate) {
+            if let Role::Candidate(candidate) = &mut self.role
+                && candidate.has_asked(to)
             {
-                if let Role::Candidate(candidate) = &mut self.role
-                    && candidate.has_asked(to)
-                {
-                    candidate.told_ok.insert(to.clone(), ask);
-                }
-                Message::Ok { ask }
-            } else {
-                Message::Clear { ask }
-            };
+                candidate.told_ok.insert(to.clone(), ask);
+            }
+            Message::Ok { ask }
+        } else {
+            Message::Clear { ask }
+        };
         self.env.send(now, to, message, out);
     }
 }
 
+impl Node {
+    /// Promises, tells where the log ends, and waits for the outcome.
+    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
+        self.env.promise_to(epoch, &to.id, out);
+        self.become_waiting(now, &to.id, out);
+        self.env.answer_sync(now, to, epoch.clone(), out);
+    }
+
+    /// This peer misses the leader now. It answers each waiting question as if the question came
+    /// now: a view may have put the asker out meanwhile.
+    pub(crate) fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.env.witness.take() else { return };
+        for election in witness.electors.into_values() {
+            let candidate = election.candidate.member.clone();
+            self.on_election(now, &candidate, election, out);
+        }
+        // The highest has the promise, and the others hear so.
+        let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
+        claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
+        for request in claims {
+            let claimant = request.claimant.member.clone();
+            self.on_sync_request(now, &claimant, request, out);
+        }
+    }
+}
+
 impl Env {
+    /// Whether this peer would lead rather than that candidate. Who is leaving does not stand in
+    /// anybody's way.
+    pub(crate) fn stands_in_the_way_of(&self, candidate: &Contact) -> bool {
+        self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead()
+    }
+
     /// Whether somebody belongs to this group: the newest view held names it, or it is further in
     /// the same log, where it may be named by a view that is still to come.
     pub(crate) fn knows(&self, member: &Member, end: &LogEnd) -> bool {
@@ -74,55 +138,6 @@ impl Env {
         let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
         // Whoever has its promise was known when it got it.
         ahead || self.counts(member) || self.promised.owner == *member
-    }
-}
-
-impl Node {
-    /// A claimant asks for this peer's promise.
-    pub(crate) fn on_sync_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        request: SyncRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let round = request.epoch.round;
-        if request.claimant.member != *from || request.epoch.owner != *from {
-            self.env.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
-            return;
-        }
-        // A peer that would not promise a higher epoch either says so: to claim again is in vain.
-        let reason = match &self.role {
-            Role::Leader(_) => None,
-            Role::Candidate(_) => self.candidate_turns_away(from, &request),
-            Role::Joining(_) => self.joiner_turns_away(now, from, &request),
-            Role::Follower(_) => self.follower_turns_away(from, &request),
-        };
-        if let Some(reason) = reason {
-            self.env.refuse(now, from, Some(round), reason, out);
-            return;
-        }
-        if request.epoch < self.env.promised {
-            let promised = self.env.promised.clone();
-            self.env.refuse(now, from, Some(round), Reason::Stale { promised }, out);
-            return;
-        }
-        match &self.role {
-            Role::Leader(_) => self.env.say_that_it_leads(now, from, round, out),
-            Role::Candidate(candidate) if candidate.is_standing() => {
-                self.env.say_that_it_leads(now, from, round, out);
-            }
-            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
-            Role::Joining(_) => self.joiner_is_claimed_from(now, from, &request, out),
-            Role::Follower(_) => self.follower_is_claimed_from(now, from, request, out),
-        }
-    }
-
-    /// Promises, tells where the log ends, and waits for the outcome.
-    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
-        self.env.promise_to(epoch, &to.id, out);
-        self.become_waiting(now, &to.id, out);
-        self.env.answer_sync(now, to, epoch.clone(), out);
     }
 }
 

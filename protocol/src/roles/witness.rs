@@ -4,74 +4,36 @@
 use std::collections::BTreeMap;
 
 use crate::env::Env;
-use crate::id::Member;
 use crate::io::Output;
-use crate::node::Node;
 use crate::report::note::{Cause, Evidence};
 use crate::roles::follower::millis;
 use crate::roles::voting::hearsay;
-use crate::roles::{Role, Witness};
+use crate::roles::{Follower, Witness};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Election, Message, Reason, SyncRequest};
+use crate::turn::{Flow, STAY, Turn};
+use crate::wire::message::{Coordinator, Election, Message};
 
-impl Node {
-    /// "Do you lead?"
-    pub(crate) fn on_probe(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
-        let leads = match &self.role {
-            Role::Leader(leader) => !leader.is_retiring(),
-            Role::Candidate(candidate) => candidate.is_standing(),
-            Role::Joining(_) | Role::Follower(_) => false,
-        };
-        if leads {
-            self.env.say_that_it_leads(now, from, ask, out);
-        } else {
-            self.env.refuse(now, from, Some(ask), Reason::NotLeader, out);
-        }
-    }
-
+impl Follower {
     /// Asks the leader, unless the question is on its way; a new link asks again.
-    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
+    pub(crate) fn ask_as_witness(&self, turn: &mut Turn<'_>) {
         let Some((ask, false)) =
-            self.env.witness.as_ref().map(|witness| (witness.ask, witness.asked))
+            turn.env.witness.as_ref().map(|witness| (witness.ask, witness.asked))
         else {
             return;
         };
-        let sent = self.env.send(now, &leader, Message::ViewSyncRequest { ask }, out);
-        if let Some(witness) = &mut self.env.witness {
+        let question = Message::ViewSyncRequest { ask };
+        let sent = turn.env.send(turn.now, &self.leader.member, question, turn.out);
+        if let Some(witness) = &mut turn.env.witness {
             witness.asked = sent;
         }
     }
 
     /// The leader has not answered in time: it is missed here, too.
-    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.env.witness.as_ref().filter(|witness| witness.until <= now) else {
-            return;
-        };
-        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
-        if matches!(self.role, Role::Follower(_)) {
-            self.miss(now, Cause::Witnessed, &evidence, out);
-        } else {
-            self.env.witness = None;
-        }
-    }
-
-    /// This peer misses the leader now. It answers each waiting question as if the question came
-    /// now: a view may have put the asker out meanwhile.
-    pub(crate) fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.env.witness.take() else { return };
-        for election in witness.electors.into_values() {
-            let candidate = election.candidate.member.clone();
-            self.on_election(now, &candidate, election, out);
-        }
-        // The highest has the promise, and the others hear so.
-        let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
-        claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
-        for request in claims {
-            let claimant = request.claimant.member.clone();
-            self.on_sync_request(now, &claimant, request, out);
-        }
+    pub(crate) fn witness_in_time(&self, turn: &mut Turn<'_>) -> Flow {
+        let late = turn.env.witness.as_ref().filter(|witness| witness.until <= turn.now);
+        let Some(asked_at) = late.map(|witness| witness.asked_at) else { return STAY };
+        let evidence = Evidence::NoAnswer { waited_ms: millis(turn.now.since(asked_at)) };
+        self.miss(turn, Cause::Witnessed, &evidence, None)
     }
 }
 

@@ -101,7 +101,9 @@ fn its_roles_ignore_what_the_code_ignores() {
         let cells = told.iter().find(|cells| cells[0] == row[0]).expect("the verb");
         for (cell, takes) in cells[1..].iter().zip(&row[1..]) {
             if *takes != "**takes**" {
-                assert_eq!(*cell, format!("ignores: it {takes}"), "{}", row[0]);
+                // What it does may come first: the gate's part, and what builds a log.
+                let ignores = format!("ignores: it {takes}");
+                assert!(cell.ends_with(&ignores), "{}: {cell}, not {ignores}", row[0]);
             }
         }
     }

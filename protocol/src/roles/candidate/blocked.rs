@@ -12,17 +12,18 @@
 use std::collections::BTreeMap;
 
 use crate::env::Env;
-use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::id::{Contact, Member, PeerId, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::log::view::{Names, View};
 use crate::membership::quorum::{is_quorum, may_go_on, required};
 use crate::node::Node;
 use crate::report::note::{Cause, Note};
+use crate::roles::joining::founding::{awaited_to_found, others_found};
 use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Joining, Role, Stage};
+use crate::roles::{Candidate, Role, Stage};
 use crate::time::Time;
-use crate::wire::message::{JoinRequest, Message, Reason, Rejected};
+use crate::wire::message::{Message, Reason, Rejected};
 
 impl Node {
     /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
@@ -206,109 +207,6 @@ impl Node {
         };
         shortfall(&self.env.log.last_views(), self.env.log.stable(), counted_on)
     }
-
-    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told
-    /// once.
-    pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        if !self.env.config.is_primary() {
-            return true;
-        }
-        let is_elector = self.env.is_elector();
-        if is_elector && !self.gives_way(now) {
-            // It holds a part of a group that has lost its leader, so there is nothing to found.
-            self.become_candidate(now, Cause::Again, None, out);
-            return false;
-        }
-        let Role::Joining(joining) = &mut self.role else { return false };
-        joining.since = now;
-        if is_elector {
-            return false;
-        }
-        let advises = now.since(*self.env.outside_since.get_or_insert(now))
-            >= self.env.config.knobs().heartbeat_timeout * ADVICE_AFTER;
-        let bootstrap = &self.env.config.knobs().bootstrap;
-        let Some(why) = lacks_to_found(
-            joining,
-            bootstrap,
-            &self.env.me.member.id,
-            self.env.has_history,
-            advises,
-        ) else {
-            return true;
-        };
-        self.env.tell_blocked(why, out);
-        false
-    }
-
-    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
-    pub(crate) fn lacks_founders(&self) -> bool {
-        let Role::Joining(joining) = &self.role else { return false };
-        self.env.config.is_primary()
-            && lacks_to_found(
-                joining,
-                &self.env.config.knobs().bootstrap,
-                &self.env.me.member.id,
-                self.env.has_history,
-                false,
-            )
-            .is_some()
-    }
-
-    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders
-    /// are missing they are linked, because one may have heard those that another has not.
-    pub(crate) fn go_betweens(&self) -> Vec<Contact> {
-        let Role::Joining(joining) = &self.role else { return vec![] };
-        if self.env.blocked.is_none() || !self.env.config.is_primary() || self.env.has_history {
-            return vec![];
-        }
-        let bootstrap = &self.env.config.knobs().bootstrap;
-        let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
-        let others = joining
-            .heard
-            .iter()
-            .filter(|(id, _)| !bootstrap.contains(id))
-            .map(|(_, heard)| heard)
-            .take(OTHERS);
-        founders.chain(others).map(|(contact, _)| contact.clone()).collect()
-    }
-
-    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer
-    /// is blocked itself.
-    pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
-        // Whoever was heard before this peer was blocked is wanted now.
-        self.env.wants_changed |= self.env.blocked.is_some();
-        let mut linked = self.go_betweens();
-        linked.retain(|contact| self.env.links.is_linked(&contact.member));
-        for to in &linked {
-            for from in linked.iter().filter(|from| from.member != to.member) {
-                let Role::Joining(joining) = &self.role else { return };
-                let has_history = joining.with_history.contains(from.id());
-                let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
-                let (ask, from) = (joining.ask, from.clone());
-                let request = JoinRequest {
-                    ask,
-                    from,
-                    promised,
-                    contiguous,
-                    lineage,
-                    leading: None,
-                    has_history,
-                    recent: 0,
-                };
-                self.env.send(now, &to.member, Message::NewPeerRequest(request), out);
-            }
-        }
-    }
-
-    /// Mode `primary`: a founder that is linked is there, whether its datagrams are heard or not.
-    pub(crate) fn on_founder_linked(&mut self, now: Time, member: &Member) {
-        let Some(contact) = self.env.links.contact(member).cloned() else { return };
-        let Role::Joining(joining) = &self.role else { return };
-        if self.env.config.is_primary() && self.env.config.knobs().bootstrap.contains(&member.id) {
-            let has_history = joining.with_history.contains(&member.id);
-            self.on_fellow_joiner(now, contact, has_history);
-        }
-    }
 }
 
 impl Env {
@@ -406,14 +304,6 @@ impl Env {
     }
 }
 
-/// After so many `heartbeat_timeout`s outside of a group whose members have lost its log it is said
-/// how to give that one up.
-const ADVICE_AFTER: u32 = 30;
-/// Said by then.
-const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` \
-                       on one peer begins another log";
-/// How many joining peers besides the founders are linked, at most.
-const OTHERS: usize = 8;
 /// After so many rounds of asking a claim is tried again with the very same peers: what one of them
 /// held may have gone.
 const VAIN_ROUNDS: u32 = 4;
@@ -469,52 +359,4 @@ fn shortfall(
             format!("{what}, and that is no quorum; no answer from {names}")
         },
     ))
-}
-
-/// What a joining peer lacks to found the group.
-fn lacks_to_found(
-    joining: &Joining,
-    bootstrap: &[PeerId],
-    me: &PeerId,
-    has_history: bool,
-    advises: bool,
-) -> Option<String> {
-    let advice = if advises { NEW_LOG } else { "" };
-    if has_history {
-        let heard: Vec<PeerId> = joining.heard.keys().cloned().collect();
-        let heard = if heard.is_empty() {
-            "nobody".to_owned()
-        } else {
-            format!("{} outside of it, too, and no leader", Names(&heard))
-        };
-        return Some(format!(
-            "waiting for the group that it was in before it was restarted; heard so far: \
-             {heard}{advice}"
-        ));
-    }
-    if !bootstrap.contains(me) {
-        return Some(others_found(bootstrap));
-    }
-    let others = || bootstrap.iter().filter(|id| *id != me);
-    let forgetful: Vec<PeerId> =
-        others().filter(|id| joining.with_history.contains(*id)).cloned().collect();
-    if !forgetful.is_empty() {
-        let names = Names(&forgetful);
-        return Some(format!(
-            "waiting for a leader; in a group before, and waiting for it: {names}{advice}"
-        ));
-    }
-    let missing: Vec<PeerId> =
-        others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
-    awaited_to_found(&missing)
-}
-
-/// Said by who is not named in `bootstrap`.
-fn others_found(bootstrap: &[PeerId]) -> String {
-    format!("waiting for a leader; {} found the group", Names(bootstrap))
-}
-
-/// Said by a founder, as long as some are missing.
-fn awaited_to_found(missing: &[PeerId]) -> Option<String> {
-    (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(missing)))
 }

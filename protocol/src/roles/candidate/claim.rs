@@ -653,6 +653,7 @@ mod tests {
                 .count() as u64
         };
         let ask = node.env.install.as_ref().expect("it fetches the log of p2").ask;
+        let holder = node.env.install.as_ref().expect("of p2").source.member.clone();
         let sync_timeout = node.env.config.knobs().sync_timeout;
         for n in 0..100 {
             // Nothing more is asked for before all is there that one question brings.
@@ -664,7 +665,7 @@ mod tests {
                 stable: Seq(1),
                 repair: Some(ask),
             };
-            node.on_repair(at(10 * n), ask, ordered, &mut out);
+            node.on_repair(at(10 * n), &holder, ask, ordered, &mut out);
             let Role::Candidate(candidate) = &node.role else { panic!("it is not done yet") };
             assert_eq!(candidate.deadline(), at(10 * n) + sync_timeout, "it is coming");
         }

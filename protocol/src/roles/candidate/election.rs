@@ -17,9 +17,85 @@ use crate::node::Node;
 use crate::report::note::{Cause, Note};
 use crate::roles::{Candidate, Role, Stage};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Election, Message, Reason, SyncRequest};
+use crate::wire::message::{Added, Coordinator, Election, Message, Reason, SyncRequest};
 
 impl Node {
+    /// Somebody says to a candidate who leads.
+    pub(crate) fn candidate_hears_who_leads(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        let announcement = word.leader.member == *from;
+        if word.ask.is_none() && announcement {
+            self.env.hear_announcement(from, &word, out);
+            let Role::Candidate(candidate) = &self.role else { return };
+            // Over a link, and in that order: whoever is not in the list is told so instead of
+            // getting the cut.
+            let left_out = !word.names_you && word.epoch >= self.env.promised;
+            let waits = candidate.is_waiting_on(&from.id);
+            if candidate.is_blocked() {
+                // Everyone it could ask may be gone from a group that has gone on without it.
+                self.on_veto(now, from, word.leader.clone(), out);
+            }
+            if left_out && waits {
+                self.become_joining(now, Some(word.leader), out);
+            }
+            return;
+        }
+        let Role::Candidate(candidate) = &self.role else { return };
+        if candidate.is_asking(word.ask) && candidate.has_asked(from) && !candidate.is_standing() {
+            if announcement {
+                self.end_candidacy(now, word, out);
+            } else {
+                self.on_veto(now, from, word.leader, out);
+            }
+        }
+    }
+
+    /// Another leader speaks, or a member passes on what it has heard of one.
+    pub(crate) fn leader_hears_who_leads(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Leader(leader) = &self.role else { return };
+        let announcement = word.leader.member == *from;
+        if word.ask.is_none() && announcement {
+            self.env.hear_announcement(from, word, out);
+            self.court(now, word, out);
+        } else if word.ask.is_none() {
+            if leader.follows(from) && word.leader.birth != self.env.me.birth {
+                self.meet(now, word, out);
+            }
+        } else if leader
+            .merge_request
+            .as_ref()
+            .is_some_and(|merge_request| announcement && word.ask == Some(merge_request.ask))
+        {
+            self.dissolve(now, out);
+        }
+    }
+
+    /// A group has gone on, and takes a blocked candidate in: it asks as one that joins.
+    pub(crate) fn candidate_is_added(
+        &mut self,
+        now: Time,
+        from: &Member,
+        added: &Added,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        if self.env.blocked.is_some() && candidate.only_asks() && added.epoch >= self.env.promised {
+            let leader = self.env.links.contact(from).cloned();
+            self.become_joining(now, leader, out);
+        }
+    }
+
     /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
     pub(crate) fn become_candidate(
         &mut self,
@@ -306,80 +382,6 @@ impl Node {
         }
         candidate.answered.insert(from.id.clone());
         self.claim_if_clear(now, out);
-    }
-
-    /// "This peer leads": an announcement, or the answer to some question of this peer's.
-    pub(crate) fn on_coordinator(
-        &mut self,
-        now: Time,
-        from: &Member,
-        word: Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        let announcement = word.leader.member == *from;
-        if word.ask.is_none() {
-            if announcement {
-                // What a stranger announces changes nothing, and is nothing to tell.
-                if word.epoch >= self.env.promised
-                    && (self.env.promised.owner == *from || self.env.counts(from))
-                {
-                    let (log, epoch) = (self.env.log.name(), word.epoch.clone());
-                    out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
-                }
-                self.env.merge_backoffs.on_invitation(&from.id);
-                self.on_beacon(now, from, &word, out);
-                self.on_invitation(now, &word, out);
-                // Over a link, and in that order: whoever is not in the list is told so instead of
-                // getting the cut.
-                let left_out = !word.names_you && word.epoch >= self.env.promised;
-                let waits = match &self.role {
-                    Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
-                    // It was building its log when its leader asked, and has arrived in an epoch
-                    // that is over.
-                    Role::Follower(follower) => {
-                        follower.leader.member == *from && follower.epoch < word.epoch
-                    }
-                    Role::Joining(_) | Role::Leader(_) => false,
-                };
-                if left_out && waits {
-                    self.become_joining(now, Some(word.leader), out);
-                }
-            } else {
-                self.on_passed_beacon(now, from, &word, out);
-            }
-            return;
-        }
-        if announcement
-            && self.env.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask))
-        {
-            self.env.veto_witnessed(now, &word, out);
-            return;
-        }
-        match &mut self.role {
-            Role::Leader(leader) => {
-                let yes = leader.merge_request.as_ref().is_some_and(|merge_request| {
-                    announcement && word.ask == Some(merge_request.ask)
-                });
-                if yes {
-                    self.dissolve(now, out);
-                }
-            }
-            Role::Joining(joining) if word.ask == Some(joining.ask) => {
-                self.on_beacon(now, from, &word, out)
-            }
-            Role::Candidate(candidate)
-                if candidate.is_asking(word.ask)
-                    && candidate.has_asked(from)
-                    && !candidate.is_standing() =>
-            {
-                if announcement {
-                    self.end_candidacy(now, word, out);
-                } else {
-                    self.on_veto(now, from, word.leader, out);
-                }
-            }
-            Role::Joining(_) | Role::Candidate(_) | Role::Follower(_) => {}
-        }
     }
 
     /// Somebody has just had an answer from the leader: this peer asks it itself, and claims

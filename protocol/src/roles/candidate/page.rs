@@ -21,34 +21,44 @@ impl Node {
     ) -> Heard {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
+            Message::NewPeerRequest(join) => self.on_join_request(now, from, join, out),
+            Message::MissingSeqRequest(missing) => self.env.on_missing(now, from, &missing, out),
+            Message::Query { ask, question } => self.env.on_query(from, ask, question, out),
+            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
+                unreachable!("the node takes what builds a log")
+            }
             Message::Ok { ask } => self.on_ok(now, from, ask, out),
             Message::Clear { ask } => self.on_clear(now, from, ask, out),
             Message::SeqSyncResponse(answer) => self.on_sync_answer(now, from, answer, out),
             // A blocked one that a group takes in joins it.
-            Message::Added(added) => self.on_added(now, from, added, out),
-            // Only an epoch below its promise is answered; it follows nobody.
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            // A repair of the log that it installs.
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
+            Message::Added(added) => self.candidate_is_added(now, from, &added, out),
             Message::Election(election) => self.on_election(now, from, election, out),
             Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
+            Message::Coordinator(word) => self.candidate_hears_who_leads(now, from, word, out),
+            Message::ViewSyncRequest { ask } => self.candidate_is_probed(now, from, ask, out),
+            Message::Rejected(rejected) => self.candidate_is_refused(now, from, &rejected, out),
             Message::HeartbeatAck(_)
             | Message::OrderedAck { .. }
             | Message::SequencerRequest(_)
             | Message::Leave => return Heard::Ignored("leads nobody"),
-            Message::Answer { .. } | Message::Handover { .. } => {
+            Message::Heartbeat(_)
+            | Message::Ordered(_)
+            | Message::Answer { .. }
+            | Message::Handover { .. } => {
                 return Heard::Ignored("follows nobody");
             }
         }
         Heard::Taken
+    }
+
+    /// "Do you lead?"
+    fn candidate_is_probed(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let candidate = self.role.candidate();
+        if candidate.is_standing() {
+            self.env.say_that_it_leads(now, from, ask, out);
+        } else {
+            self.env.refuse(now, from, Some(ask), Reason::NotLeader, out);
+        }
     }
 
     /// What a candidate makes of a refusal.

@@ -1,106 +1,131 @@
 //! A joining peer is in no view: it announces itself, listens, and asks a leader to admit it.
 //! This page says what it makes of each message, refusal, question and link.
 
+use crate::env::Env;
 use crate::id::{Epoch, Member};
-use crate::io::{Output, StopReason};
-use crate::node::Node;
+use crate::io::StopReason;
 use crate::report::note::Cause;
 use crate::roles::refusals::ASKS_AGAIN;
 use crate::roles::voting::hearsay;
-use crate::roles::{Heard, Joining, Role};
+use crate::roles::{Heard, Joining};
 use crate::time::Time;
-use crate::wire::message::{Election, Message, Reason, Rejected, SyncRequest};
+use crate::turn::{Flow, Next, STAY, Turn, elect, go};
+use crate::wire::message::{
+    Coordinator, Election, Heartbeat, JoinRequest, Message, Reason, Rejected, SyncRequest,
+};
 
-impl Node {
+impl Joining {
     /// What a joining peer does with each message.
-    pub(crate) fn joiner_hears(
+    pub(crate) fn hears(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         message: Message,
-        out: &mut Vec<Output>,
-    ) -> Heard {
+    ) -> Flow<Heard> {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
-            Message::Added(added) => self.on_added(now, from, added, out),
-            // It acknowledges the heartbeats of the leader whose log it installs.
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
+            Message::NewPeerRequest(join) => self.on_join_request(turn, from, join),
+            Message::MissingSeqRequest(missing) => turn.serve(from, &missing),
+            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
+                unreachable!("the node takes what builds a log")
+            }
+            Message::Query { ask, question } => turn.env.on_query(from, ask, question, turn.out),
+            Message::Added(added) => self.on_added(turn, from, added),
+            Message::Heartbeat(beat) => self.on_heartbeat(turn, from, &beat),
+            Message::Election(election) => self.is_asked(turn, from, election)?,
+            Message::SeqSyncRequest(request) => self.is_claimed_from(turn, from, &request)?,
+            Message::Coordinator(word) => self.on_coordinator(turn, from, &word),
+            Message::ViewSyncRequest { ask } => turn.does_not_lead(from, ask),
+            Message::Rejected(rejected) => self.is_refused(turn, from, &rejected)?,
             Message::HeartbeatAck(_)
             | Message::OrderedAck { .. }
             | Message::SequencerRequest(_)
-            | Message::Leave => return Heard::Ignored("leads nobody"),
+            | Message::Leave => return Flow::Continue(Heard::Ignored("leads nobody")),
             Message::Ok { .. } | Message::Clear { .. } => {
-                return Heard::Ignored("asks nobody whether it may lead");
+                return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
             }
-            Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
-            Message::Answer { .. } | Message::Handover { .. } => {
-                return Heard::Ignored("follows nobody");
+            Message::SeqSyncResponse(_) => {
+                return Flow::Continue(Heard::Ignored("claims nothing"));
+            }
+            Message::Ordered(_) | Message::Answer { .. } | Message::Handover { .. } => {
+                return Flow::Continue(Heard::Ignored("follows nobody"));
             }
         }
-        Heard::Taken
+        Flow::Continue(Heard::Taken)
+    }
+
+    /// Somebody asks it to be let in. In mode `primary` one blocked peer introduces another one.
+    fn on_join_request(&mut self, turn: &mut Turn<'_>, from: &Member, join: JoinRequest) {
+        let blocked = turn.env.config.is_primary() && turn.env.blocked.is_some();
+        if join.from.member == *from {
+            turn.env.refuse(turn.now, from, Some(join.ask), Reason::Busy, turn.out);
+        } else if blocked && join.leading.is_none() && join.from.birth != turn.env.me.birth {
+            self.on_fellow_joiner(turn, join.from, join.has_history);
+        } else {
+            turn.drop_passed(from, &join);
+        }
+    }
+
+    /// It acknowledges the heartbeats of the leader whose log it installs.
+    fn on_heartbeat(&mut self, turn: &mut Turn<'_>, from: &Member, beat: &Heartbeat) {
+        if turn.env.is_building_from(from, &beat.epoch) {
+            let ack = turn.env.acknowledge(from, &beat.epoch, beat.beat);
+            turn.env.answer_beat(turn.now, from, ack, turn.out);
+        }
+    }
+
+    /// Somebody says who leads.
+    fn on_coordinator(&mut self, turn: &mut Turn<'_>, from: &Member, word: &Coordinator) {
+        if word.ask.is_none() && word.leader.member == *from {
+            turn.env.hear_announcement(from, word, turn.out);
+            self.on_beacon(turn, from, word);
+        } else if word.ask == Some(self.ask) {
+            self.on_beacon(turn, from, word);
+        }
     }
 
     /// What a joining peer makes of a refusal.
-    pub(crate) fn joiner_is_refused(
+    pub(crate) fn is_refused(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         Rejected { ask, reason }: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
+    ) -> Flow {
         let ask = *ask;
-        let joining = self.role.joining();
         match reason {
             // The group was full, and its leader answers; datagrams that say so may all be lost.
-            Reason::Busy if Some(joining.ask) == ask && joining.full.is_some() => {
-                if joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from) {
-                    joining.full = Some(now);
+            Reason::Busy if Some(self.ask) == ask && self.full.is_some() => {
+                if self.asks(from) {
+                    self.full = Some(turn.now);
                 }
             }
-            Reason::DuplicateId { holder } if Some(joining.ask) == ask => {
-                let (holder, own) = (*holder, self.env.me.address);
+            Reason::DuplicateId { holder } if Some(self.ask) == ask => {
+                let (holder, own) = (*holder, turn.env.me.address);
                 // Once a member of its own group has said that this peer is no member any more,
                 // only the leader that it asks can tell it that its name is taken; otherwise it
                 // would ask for ever.
-                let is_asked =
-                    joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from);
-                let is_left_to_it = is_asked && joining.gives_way_until.is_some();
-                if self.env.been_member && !is_left_to_it && !self.is_own(from) {
-                    self.env.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
-                } else if matches!(&self.role, Role::Joining(joining) if joining.accused_by.as_ref() == Some(from))
-                {
-                    self.stop(StopReason::DuplicateId { holder, own }, out);
-                } else if let Some(contact) = self.env.links.contact(from).cloned() {
-                    self.doubt_own_name(now, contact, out);
+                let is_left_to_it = self.asks(from) && self.gives_way_until.is_some();
+                if turn.env.been_member && !is_left_to_it && !turn.env.is_own(None, from) {
+                    let why = "DUPLICATE_ID by a stranger";
+                    turn.env.reject(Some(&from.id), "REJECTED", why, turn.out);
+                } else if self.accused_by.as_ref() == Some(from) {
+                    return go(Next::Stop(StopReason::DuplicateId { holder, own }));
+                } else if let Some(contact) = turn.env.links.contact(from).cloned() {
+                    self.doubt_own_name(turn, contact);
                 }
             }
             // A number below its own is an answer to an earlier one of its names.
             Reason::OldIncarnation { known }
-                if Some(joining.ask) == ask && *known >= self.env.me.member.inc =>
+                if Some(self.ask) == ask && *known >= turn.env.me.member.inc =>
             {
-                if *known <= self.env.first_inc.reach() {
+                if *known <= turn.env.first_inc.reach() {
                     // Not at once: two that answer each other without a pause would do nothing
                     // else.
-                    joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
-                    self.env.renumber(known.later(self.env.me.birth), out);
+                    self.ask_at = self.ask_at.min(turn.now + ASKS_AGAIN);
+                    turn.env.renumber(known.later(turn.env.me.birth), turn.out);
                 } else {
-                    self.env.reject(
-                        Some(&from.id),
-                        "REJECTED",
-                        "OLD_INCARNATION of no possible number",
-                        out,
-                    );
+                    let why = "OLD_INCARNATION of no possible number";
+                    turn.env.reject(Some(&from.id), "REJECTED", why, turn.out);
                 }
             }
             // Answers to questions that are no longer open.
@@ -113,122 +138,117 @@ impl Node {
             | Reason::Version { .. }
             | Reason::Busy => {}
         }
+        STAY
     }
 
     /// A peer that founds a group asks whether this one is better, or one whose group misses its
     /// leader asks for its vote.
-    pub(crate) fn joiner_is_asked(
+    pub(crate) fn is_asked(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
-        election: &Election,
-        out: &mut Vec<Output>,
-    ) {
+        election: Election,
+    ) -> Flow {
         if election.end.epoch.is_none() {
-            self.joiner_is_asked_by_founder(now, from, election, out);
+            self.is_asked_by_founder(turn, from, &election)
         } else {
-            self.joiner_is_asked_to_vote(now, from, election, out);
+            self.is_asked_to_vote(turn, from, election)
         }
     }
 
-    fn joiner_is_asked_by_founder(
+    fn is_asked_by_founder(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         election: &Election,
-        out: &mut Vec<Output>,
-    ) {
+    ) -> Flow {
         let ask = election.ask;
-        if self.env.founds_nothing() {
-            self.env.refuse(now, from, Some(ask), Reason::NotMember, out);
-        } else if let Some(target) = self.vouched_for(now) {
-            let word = hearsay(target, Epoch::none(), 0, ask);
-            self.env.send(now, from, Message::Coordinator(word), out);
-        } else if self.lacks_founders() {
+        let Turn { now, env, out } = turn;
+        if env.founds_nothing() {
+            env.refuse(*now, from, Some(ask), Reason::NotMember, out);
+        } else if let Some(target) = self.vouched_for(*now, env) {
+            let word = hearsay(target.clone(), Epoch::none(), 0, ask);
+            env.send(*now, from, Message::Coordinator(word), out);
+        } else if self.lacks_founders(env) {
             // Who lacks a founder that the asker has heard stands in nobody's way.
-            self.env.send(now, from, Message::Clear { ask }, out);
+            env.send(*now, from, Message::Clear { ask }, out);
+        } else if env.stands_in_the_way_of(&election.candidate) {
+            env.send(*now, from, Message::Ok { ask }, out);
+            return elect(Cause::FirstView, None);
         } else {
-            let outranks = self.env.me.outranks(&election.candidate)
-                && self.env.leaving.is_none()
-                && self.env.may_lead();
-            self.answer(now, from, &election.candidate, ask, out);
-            if outranks {
-                self.become_candidate(now, Cause::FirstView, None, out);
-            }
+            env.send(*now, from, Message::Clear { ask }, out);
         }
+        STAY
     }
 
-    fn joiner_is_asked_to_vote(
-        &mut self,
-        now: Time,
-        from: &Member,
-        election: &Election,
-        out: &mut Vec<Output>,
-    ) {
+    fn is_asked_to_vote(&mut self, turn: &mut Turn<'_>, from: &Member, election: Election) -> Flow {
         let ask = election.ask;
-        let is_free = self.vouched_for(now).is_none();
-        if is_free && self.env.is_elector() && self.env.knows(from, &election.end) {
-            if self.gives_way(now) {
-                self.env.send(now, from, Message::Clear { ask }, out);
-                return;
+        let Turn { now, env, out } = turn;
+        let is_free = self.vouched_for(*now, env).is_none();
+        if is_free && env.is_elector() && env.knows(from, &election.end) {
+            if !self.gives_way(*now) {
+                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
+                // leader like everybody else.
+                return elect(Cause::Again, Some(election));
             }
-            // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader
-            // like everybody else.
-            self.become_candidate(now, Cause::Again, None, out);
-            self.answer(now, from, &election.candidate, ask, out);
-        } else if is_free && self.env.votes_empty() {
+            env.send(*now, from, Message::Clear { ask }, out);
+        } else if is_free && env.votes_empty() {
             // A view may name it that it has not got yet; it stands in nobody's way.
-            self.env.send(now, from, Message::Clear { ask }, out);
+            env.send(*now, from, Message::Clear { ask }, out);
         } else {
             // It follows no view, so it can speak neither for the leader nor against it.
-            self.env.refuse(now, from, Some(ask), Reason::Busy, out);
+            env.refuse(*now, from, Some(ask), Reason::Busy, out);
         }
+        STAY
     }
 
     /// A link stands.
-    pub(crate) fn joiner_is_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        self.on_founder_linked(now, member);
-        self.ask_to_join(now, member, out);
+    pub(crate) fn is_linked(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        self.on_founder_linked(turn, member);
+        self.ask_to_join(turn, member);
+    }
+
+    /// A claimant asks for a joining peer's promise.
+    pub(crate) fn is_claimed_from(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Member,
+        request: &SyncRequest,
+    ) -> Flow {
+        let turned_away = self.turns_away(turn.now, turn.env, from, request);
+        if turn.refuses_claim(from, request, turned_away) {
+            return STAY;
+        }
+        if request.view.is_none()
+            && let Some(leader) = self.vouched_for(turn.now, turn.env)
+        {
+            let word = hearsay(leader.clone(), Epoch::none(), 0, request.epoch.round);
+            turn.env.send(turn.now, from, Message::Coordinator(word), turn.out);
+            return STAY;
+        }
+        go(Next::Promise { to: from.clone(), epoch: request.epoch.clone() })
     }
 
     /// Why a joining peer promises nothing to a claimant, whatever the epoch.
-    pub(crate) fn joiner_turns_away(
+    fn turns_away(
         &self,
         now: Time,
+        env: &Env,
         from: &Member,
         request: &SyncRequest,
     ) -> Option<Reason> {
         let Some(view) = &request.view else {
-            return self.env.founds_nothing().then_some(Reason::NotMember);
+            return env.founds_nothing().then_some(Reason::NotMember);
         };
         // The leader that it asks to admit it moves above what it promised. Its log counts where it
         // is that leader's.
-        let asks = matches!(&self.role, Role::Joining(Joining { target: Some((leader, _)), .. }) if leader.member == *from);
-        if asks && self.env.log.is_in(&view.epoch) {
+        if self.asks(from) && env.log.is_in(&view.epoch) {
             return None;
         }
-        let is_elector = self.env.is_elector() && self.env.shares_view(from, Some(view));
+        let is_elector = env.is_elector() && env.shares_view(from, Some(view));
         // The view that names this peer got lost on its way. It has acknowledged nothing, and says
         // so. The newest view may have removed it already; the claimant needs the one before, too.
-        let votes = self.vouched_for(now).is_none() && (is_elector || self.env.votes_empty());
+        let votes = self.vouched_for(now, env).is_none() && (is_elector || env.votes_empty());
         (!votes).then_some(Reason::Busy)
-    }
-
-    /// A claimant asks for a joining peer's promise.
-    pub(crate) fn joiner_is_claimed_from(
-        &mut self,
-        now: Time,
-        from: &Member,
-        request: &SyncRequest,
-        out: &mut Vec<Output>,
-    ) {
-        if request.view.is_none()
-            && let Some(leader) = self.vouched_for(now)
-        {
-            let word = hearsay(leader, Epoch::none(), 0, request.epoch.round);
-            self.env.send(now, from, Message::Coordinator(word), out);
-        } else {
-            self.promise(now, from, &request.epoch, out);
-        }
     }
 }

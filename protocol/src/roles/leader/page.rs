@@ -21,35 +21,46 @@ impl Node {
     ) -> Heard {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
+            Message::NewPeerRequest(join) => self.on_join_request(now, from, join, out),
+            Message::MissingSeqRequest(missing) => self.env.on_missing(now, from, &missing, out),
+            Message::Query { ask, question } => self.env.on_query(from, ask, question, out),
+            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
+                unreachable!("the node takes what builds a log")
+            }
             Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
             Message::OrderedAck { epoch, contiguous } => {
                 self.on_ordered_ack(now, from, &epoch, contiguous)
             }
             Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
             Message::Leave => self.on_member_leaves(now, from),
-            // Another leader's: one of an epoch below its promise is told so.
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
             Message::Added(_) => return Heard::Ignored("leads a group of its own"),
             Message::Election(election) => self.on_election(now, from, election, out),
             Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
+            Message::Coordinator(word) => self.leader_hears_who_leads(now, from, &word, out),
+            Message::ViewSyncRequest { ask } => self.leader_is_probed(now, from, ask, out),
+            Message::Rejected(rejected) => self.leader_is_refused(now, from, &rejected, out),
             Message::Ok { .. } | Message::Clear { .. } => {
                 return Heard::Ignored("asks nobody whether it may lead");
             }
             Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
-            Message::Answer { .. } | Message::Handover { .. } => {
+            Message::Heartbeat(_)
+            | Message::Ordered(_)
+            | Message::Answer { .. }
+            | Message::Handover { .. } => {
                 return Heard::Ignored("follows nobody");
             }
         }
         Heard::Taken
+    }
+
+    /// "Do you lead?"
+    fn leader_is_probed(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let leader = self.role.leader();
+        if !leader.is_retiring() {
+            self.env.say_that_it_leads(now, from, ask, out);
+        } else {
+            self.env.refuse(now, from, Some(ask), Reason::NotLeader, out);
+        }
     }
 
     /// What a leader makes of a refusal.
