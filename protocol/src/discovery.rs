@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::node::Node;
-use crate::roles::{Follower, Joining, Role};
+use crate::roles::{Candidate, Follower, Joining, Role};
 use crate::time::Time;
 use crate::turn::Turn;
 use crate::wire::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
@@ -90,7 +90,9 @@ impl Node {
         }
         match self.turn(now, out) {
             (Role::Leader(_), _) => self.leader_hears_request(now, source, join, out),
-            (Role::Candidate(_), _) => self.candidate_hears_request(now, source, &join, out),
+            (Role::Candidate(candidate), mut turn) => {
+                candidate.hears_request(&mut turn, source, &join);
+            }
             (Role::Follower(follower), mut turn) => follower.hears_request(&mut turn, source, join),
             (Role::Joining(joining), mut turn) => joining.hears_request(&mut turn, source, join),
         }
@@ -112,32 +114,6 @@ impl Node {
         }
     }
 
-    /// A blocked candidate hears a peer: it wants a link to that peer, which may be unable to dial.
-    /// Which of the two can dial the other, neither knows.
-    fn candidate_hears_request(
-        &mut self,
-        now: Time,
-        source: SocketAddrV4,
-        join: &JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let linked = self.env.links.is_linked(&join.from.member);
-        if self.env.blocked.is_none() || linked || !self.env.is_due(now, source) {
-            return;
-        }
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let request = self.env.join_request(candidate.ask, None);
-        let caller = as_heard(&join.from, source);
-        if self.env.strangers.may_dial(now, caller.address)
-            && (candidate.callers.len() < CALLERS_MOST
-                || candidate.callers.contains_key(caller.id()))
-        {
-            candidate.callers.insert(caller.id().clone(), caller);
-            self.env.wants_changed = true;
-        }
-        self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
-    }
-
     fn on_leader_heard(
         &mut self,
         now: Time,
@@ -152,7 +128,9 @@ impl Node {
         }
         match self.turn(now, out) {
             (Role::Leader(_), _) => self.leader_hears_leader(now, source, from, word, out),
-            (Role::Candidate(_), _) => self.candidate_hears_leader(now, source, from, word, out),
+            (Role::Candidate(candidate), mut turn) => {
+                candidate.hears_leader(&mut turn, source, from, word);
+            }
             (Role::Follower(follower), mut turn) => {
                 follower.hears_leader(&mut turn, source, from, word);
             }
@@ -185,31 +163,6 @@ impl Node {
             } else {
                 self.invite_through(now, from, out);
             }
-        }
-    }
-
-    fn candidate_hears_leader(
-        &mut self,
-        now: Time,
-        source: SocketAddrV4,
-        from: &Contact,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        // Everyone it could ask may be gone from a group that has gone on without it.
-        let announcement = word.leader.member == from.member;
-        let (blocked, left_out) = (candidate.is_blocked(), candidate.is_disowned());
-        if blocked && announcement {
-            self.on_veto(now, &from.member, word.leader.clone(), out);
-        }
-        // Its group has gone on without it, and some of that cannot be asked. It may have to be
-        // dialled: its own question goes over the link.
-        let speaks = self.env.blocked.is_some() || left_out && self.env.leaving.is_none();
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if speaks && self.env.is_due(now, source) {
-            let request = self.env.join_request(candidate.ask, None);
-            self.env.answer_to(now, source, Message::NewPeerRequest(request), out);
         }
     }
 
@@ -284,6 +237,38 @@ impl Follower {
     }
 }
 
+impl Candidate {
+    /// Which of the two can dial the other, neither knows.
+    fn hears_request(&mut self, turn: &mut Turn<'_>, source: SocketAddrV4, join: &JoinRequest) {
+        let Turn { now, env, out } = turn;
+        let linked = env.links.is_linked(&join.from.member);
+        if env.blocked.is_none() || linked || !env.is_due(*now, source) {
+            return;
+        }
+        let request = env.join_request(self.ask, None);
+        self.on_caller(*now, env, as_heard(&join.from, source));
+        env.answer_to(*now, source, Message::NewPeerRequest(request), out);
+    }
+
+    fn hears_leader(
+        &mut self,
+        turn: &mut Turn<'_>,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+    ) {
+        self.on_beacon(turn, &from.member, word);
+        // Its group has gone on without it, and some of that cannot be asked. It may have to be
+        // dialled: its own question goes over the link.
+        let left_out = self.is_disowned() && turn.env.leaving.is_none();
+        let speaks = turn.env.blocked.is_some() || left_out;
+        if speaks && turn.env.is_due(turn.now, source) {
+            let request = turn.env.join_request(self.ask, None);
+            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
+        }
+    }
+}
+
 impl Joining {
     fn hears_request(&mut self, turn: &mut Turn<'_>, source: SocketAddrV4, join: JoinRequest) {
         let from = join.from.member.clone();
@@ -345,8 +330,6 @@ fn as_heard(contact: &Contact, source: SocketAddrV4) -> Contact {
     Contact { address: SocketAddrV4::new(*source.ip(), contact.address.port()), ..contact.clone() }
 }
 
-/// How many that were heard while a peer is blocked are linked.
-const CALLERS_MOST: usize = 8;
 /// How many members of a large group answer a datagram that all of them have heard, about.
 const HINTS: u64 = 16;
 
@@ -357,6 +340,7 @@ mod tests {
     use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::io::{Input, Output, StopReason};
     use crate::roles::Role;
+    use crate::turn::{Next, go};
     use crate::wire::message::{Coordinator, Datagram, Message, Reason, Rejected};
     use std::net::{Ipv4Addr, SocketAddrV4};
     use std::time::Duration;
@@ -506,7 +490,8 @@ mod tests {
             let mut harness = Harness::member(Knobs::fast());
             harness.greet(&peer(9), nothing());
             if not_in_view {
-                harness.node.give_way(harness.now, &mut harness.out);
+                let gives_way = go(Next::GiveWay { lacks: None });
+                harness.node.go(harness.now, gives_way, &mut harness.out);
             } else {
                 harness.node.become_joining(harness.now, None, &mut harness.out);
             }

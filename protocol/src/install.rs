@@ -4,7 +4,7 @@
 //! old one in a single step. Until then any other claimant is told the old one, so a half-built log
 //! is never mistaken for a held one.
 
-mod building;
+pub(crate) mod building;
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;

@@ -304,8 +304,8 @@ impl Node {
         }
         self.rebuild_in_time(now, out);
         let flow = match self.turn(now, out) {
-            (Role::Candidate(_), _) => return self.elect_in_time(now, out),
-            (Role::Leader(_), _) => return self.lead_in_time(now, out),
+            (Role::Candidate(candidate), mut turn) => candidate.elect_in_time(&mut turn),
+            (Role::Leader(leader), mut turn) => leader.lead_in_time(&mut turn),
             (Role::Joining(joining), mut turn) => joining.in_time(&mut turn),
             (Role::Follower(follower), mut turn) => follower.miss_in_time(&mut turn),
         };

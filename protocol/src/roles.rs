@@ -17,14 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detector::{Liveness, Started};
-use crate::discovery::Via;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::Output;
 use crate::node::Node;
 use crate::roles::leader::Leader;
 use crate::time::Time;
 use crate::turn::Flow;
-use crate::wire::message::{Election, JoinRequest, Message, Reason, SyncAnswer, SyncRequest};
+use crate::wire::message::{Election, Message, Reason, SyncAnswer, SyncRequest};
 
 /// The roles.
 #[derive(Clone, Debug, Hash)]
@@ -212,12 +211,11 @@ impl Node {
         {
             return Heard::Taken;
         }
-        let Some(message) = self.hear_of_log(now, from, message, out) else { return Heard::Taken };
         let flow = match self.turn(now, out) {
-            (Role::Candidate(_), _) => return self.candidate_hears(now, from, message, out),
-            (Role::Leader(_), _) => return self.leader_hears(now, from, message, out),
             (Role::Joining(joining), mut turn) => joining.hears(&mut turn, from, message),
             (Role::Follower(follower), mut turn) => follower.hears(&mut turn, from, message),
+            (Role::Candidate(candidate), mut turn) => candidate.hears(&mut turn, from, message),
+            (Role::Leader(leader), mut turn) => leader.hears(&mut turn, from, message),
         };
         match flow {
             Flow::Continue(heard) => heard,
@@ -225,86 +223,6 @@ impl Node {
                 self.go(now, Flow::Break(next), out);
                 Heard::Taken
             }
-        }
-    }
-
-    /// What builds a log that is to replace the present one, whatever the role: the cut, what was
-    /// asked for, and what follows an admission. Anything else is given back.
-    fn hear_of_log(
-        &mut self,
-        now: Time,
-        from: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) -> Option<Message> {
-        match message {
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
-            Message::Ordered(ordered) => match ordered.repair {
-                Some(ask) => self.on_repair(now, from, ask, ordered, out),
-                None if self.env.is_admission(from, &ordered) => {
-                    if self.env.extend_admission(now, ordered, out) {
-                        self.install_if_complete(now, out);
-                    }
-                }
-                None => return Some(Message::Ordered(ordered)),
-            },
-            Message::Added(added) => match self.turn(now, out) {
-                (Role::Joining(joining), mut turn) => {
-                    joining.on_added(&mut turn, from, added);
-                    self.install_if_complete(now, out);
-                }
-                (Role::Follower(_) | Role::Candidate(_) | Role::Leader(_), _) => {
-                    return Some(Message::Added(added));
-                }
-            },
-            other => return Some(other),
-        }
-        None
-    }
-
-    /// What a leader and a candidate make of whoever wants to be let in.
-    pub(crate) fn on_join_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let own = join.from.member == *from;
-        match self.turn(now, out) {
-            (Role::Leader(_), _) if own && join.leading.is_some() => {
-                self.on_merge_request(now, from, &join, out)
-            }
-            (Role::Leader(_), _) if own => self.on_entrant(now, Via::Link(from), join, out),
-            (Role::Leader(leader), mut turn) => {
-                let is_self = join.from.birth == turn.env.me.birth;
-                if join.leading.is_none() && !is_self && leader.follows(from) {
-                    self.on_entrant(now, Via::Passed, join, out);
-                } else {
-                    turn.drop_passed(from, &join);
-                }
-            }
-            (_, turn) if own => turn.env.refuse(now, from, Some(join.ask), Reason::Busy, turn.out),
-            (_, mut turn) => turn.drop_passed(from, &join),
-        }
-    }
-}
-
-impl Role {
-    /// The facts of a leader, on its own page.
-    pub(crate) fn leader(&mut self) -> &mut Leader {
-        match self {
-            Self::Leader(leader) => leader,
-            _ => unreachable!("only a leader's page comes here"),
-        }
-    }
-
-    /// The facts of a candidate, on its own page.
-    pub(crate) fn candidate(&mut self) -> &mut Candidate {
-        match self {
-            Self::Candidate(candidate) => candidate,
-            _ => unreachable!("only a candidate's page comes here"),
         }
     }
 }

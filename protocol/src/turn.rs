@@ -10,6 +10,8 @@ use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::{Output, StopReason};
 use crate::report::note::Cause;
+use crate::roles::candidate::claim::FirstEntry;
+use crate::roles::leader::Leader;
 use crate::time::Time;
 use crate::wire::message::Election;
 
@@ -25,6 +27,9 @@ pub(crate) struct Turn<'a> {
 pub(crate) enum Next {
     /// In no view: asks that leader to be admitted, or looks for a group.
     Join { target: Option<Contact> },
+    /// In no view, because the views have gone on without it, and leaves it to the others to claim
+    /// for a while; says what it lacks, if it has claimed.
+    GiveWay { lacks: Option<String> },
     /// Without a leader: asks whether it may lead, and answers whoever has just asked that.
     Elect { cause: Cause, missed: Option<PeerId>, asker: Option<Election> },
     /// Gives a claimant its promise, and waits for the outcome.
@@ -35,6 +40,8 @@ pub(crate) enum Next {
     Follow { leader: Contact, epoch: Epoch, proven_at: Time },
     /// Leads, and claims an epoch above that one, because an entrant has promised it.
     Renew { above: Epoch },
+    /// Leads, and has said so; `first` is what the first entry of its epoch will say.
+    Lead { leader: Box<Leader>, first: FirstEntry },
     /// Is at its end.
     Stop(StopReason),
 }

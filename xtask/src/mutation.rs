@@ -42,8 +42,8 @@ const MUTATIONS: [Mutation; 3] = [
     Mutation {
         name: "a leader of old is followed again",
         file: "protocol/src/roles/candidate/election.rs",
-        before: "if word.names_you && word.epoch >= self.env.promised &&",
-        after: "if word.names_you &&",
+        before: "if names_you && epoch >= env.promised &&",
+        after: "if names_you &&",
         search: "silence",
     },
 ];

@@ -30,7 +30,7 @@ impl Node {
         }
         match self.turn(now, out) {
             (Role::Leader(_), _) => self.leader_is_linked(now, member, end, out),
-            (Role::Candidate(_), _) => self.candidate_is_linked(now, member, end, out),
+            (Role::Candidate(candidate), mut turn) => candidate.is_linked(&mut turn, member, end),
             (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
             (Role::Joining(joining), mut turn) => joining.is_linked(&mut turn, member),
         }
@@ -44,7 +44,7 @@ impl Node {
                 self.resume_at_acked(now, member, out);
                 self.ask_to_merge(now, member, out);
             }
-            (Role::Candidate(_), _) => self.put_question(now, member, out),
+            (Role::Candidate(candidate), mut turn) => candidate.put_question(&mut turn, member),
             (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
             (Role::Joining(joining), mut turn) => joining.ask_to_join(&mut turn, member),
         }
@@ -60,7 +60,9 @@ impl Node {
     ) {
         let flow = match self.turn(now, out) {
             (Role::Leader(_), _) => return self.on_member_gone(now, member, replaced_by, out),
-            (Role::Candidate(_), _) => return self.candidate_loses(now, member, replaced_by, out),
+            (Role::Candidate(candidate), mut turn) => {
+                candidate.loses(&mut turn, member, replaced_by)
+            }
             (Role::Follower(follower), mut turn) => follower.loses(&mut turn, member, replaced_by),
             (Role::Joining(joining), turn) => {
                 joining.forget_target(now, turn.env, member);

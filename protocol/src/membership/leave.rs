@@ -15,6 +15,7 @@ use crate::report::note::Note;
 use crate::roles::leader::{Retiring, Successor};
 use crate::roles::{Follower, Leaving, Role};
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::{Message, Reason};
 
 impl Node {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
 use crate::install::{Base, Install, Purpose};
-use crate::io::Output;
 use crate::log::entry::Ordered;
 use crate::log::lineage::Snapshot;
 use crate::log::tail::Tail;
@@ -224,13 +223,13 @@ impl Joining {
     }
 
     /// Admitted: the log goes on from the leader's snapshot.
-    pub(crate) fn on_added(&mut self, turn: &mut Turn<'_>, from: &Member, added: Added) {
+    pub(crate) fn on_added(&mut self, turn: &mut Turn<'_>, from: &Member, added: Added) -> Flow {
         let Turn { now, env, out } = turn;
         if added.ask != self.ask || added.epoch < env.promised || added.view_at < added.snapshot.seq
         {
-            return;
+            return STAY;
         }
-        let Some(source) = env.links.contact(from).cloned() else { return };
+        let Some(source) = env.links.contact(from).cloned() else { return STAY };
         self.target = Some((source.clone(), *now));
         self.reported = Some(*now);
         env.promise_to(&added.epoch, &from.id, out);
@@ -250,6 +249,23 @@ impl Joining {
             retry_at: *now + env.config.knobs().join_patience,
         });
         env.wants_changed = true;
+        self.install(turn)
+    }
+
+    /// Some of the entries that it is waiting for.
+    pub(crate) fn extend_admission(&self, turn: &mut Turn<'_>, ordered: Ordered) -> Flow {
+        let Turn { now, env, out } = turn;
+        if env.holds_too_much() {
+            env.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return STAY;
+        }
+        let patience = env.config.knobs().join_patience;
+        if let Some(install) = &mut env.install
+            && install.extend(ordered)
+        {
+            install.retry_at = *now + patience;
+        }
+        self.install(turn)
     }
 }
 
@@ -288,26 +304,6 @@ impl Env {
         let fork = self.log.fork(&snapshot.lineage, self.log.contiguous());
         let is_ours = !self.log.is_none() && fork >= snapshot.seq && self.log.retains_above(fork);
         if is_ours { Base::Own(fork) } else { Base::Snapshot(Box::new(snapshot)) }
-    }
-
-    /// Some of the entries that a joiner is waiting for; whether they are taken.
-    pub(crate) fn extend_admission(
-        &mut self,
-        now: Time,
-        ordered: Ordered,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        let patience = self.config.knobs().join_patience;
-        if self.holds_too_much() {
-            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
-            return false;
-        }
-        if let Some(install) = &mut self.install
-            && install.extend(ordered)
-        {
-            install.retry_at = now + patience;
-        }
-        true
     }
 
     /// Whether these are entries that a joiner is waiting for.
@@ -359,6 +355,7 @@ mod tests {
     use crate::report::activity::Activity;
     use crate::roles::{Joining, Role};
     use crate::time::Time;
+    use crate::turn::{Next, go};
     use crate::wire::message::{Added, Coordinator, Message, MissingAnswer, Reason, Rejected};
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -481,7 +478,7 @@ mod tests {
         harness.node.become_joining(harness.now, None, &mut harness.out);
         harness.rest(Duration::from_millis(300));
         assert!(matches!(harness.node.role, Role::Candidate(_)), "{:?}", harness.node.activity());
-        harness.node.give_way(harness.now, &mut harness.out);
+        harness.node.go(harness.now, go(Next::GiveWay { lacks: None }), &mut harness.out);
         harness.rest(Duration::from_millis(300));
         let Role::Joining(joining) = &harness.node.role else { panic!("it claims again") };
         assert!(joining.gives_way(harness.now), "{:?}", harness.node.activity());

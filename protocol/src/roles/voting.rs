@@ -10,97 +10,62 @@ use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::Role;
 use crate::time::Time;
-use crate::turn::{Next, STAY, go};
+use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Election, Message, SyncAnswer, SyncRequest};
 
 pub(crate) fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
     Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
 }
 
-impl Node {
+impl Role {
     /// Somebody asks around who leads; see the page of each role.
-    pub(crate) fn on_election(
+    pub(crate) fn is_asked(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         election: Election,
-        out: &mut Vec<Output>,
-    ) {
-        let flow = match self.turn(now, out) {
-            (Role::Leader(_), _) => return self.leader_is_asked(now, from, election.ask, out),
-            (Role::Candidate(_), _) => return self.candidate_is_asked(now, from, &election, out),
-            (Role::Joining(joining), mut turn) => joining.is_asked(&mut turn, from, election),
-            (Role::Follower(follower), mut turn) => follower.is_asked(&mut turn, from, election),
-        };
-        self.go(now, flow, out);
+    ) -> Flow {
+        match self {
+            Self::Leader(leader) => leader.is_asked(turn, from, election.ask),
+            Self::Candidate(candidate) => candidate.is_asked(turn, from, &election),
+            Self::Joining(joining) => return joining.is_asked(turn, from, election),
+            Self::Follower(follower) => return follower.is_asked(turn, from, election),
+        }
+        STAY
     }
 
     /// A claimant asks for this peer's promise; see the page of each role.
-    pub(crate) fn on_sync_request(
+    pub(crate) fn is_claimed_from(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         request: SyncRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let flow = match self.turn(now, out) {
-            (Role::Leader(_), mut turn) => {
-                if !turn.refuses_claim(from, &request, None) {
-                    turn.env.say_that_it_leads(now, from, request.epoch.round, turn.out);
-                }
-                STAY
-            }
-            (Role::Candidate(_), _) => {
-                let reason = self.candidate_turns_away(from, &request);
-                let (role, mut turn) = self.turn(now, out);
-                match role {
-                    _ if turn.refuses_claim(from, &request, reason) => STAY,
-                    Role::Candidate(candidate) if candidate.is_standing() => {
-                        turn.env.say_that_it_leads(now, from, request.epoch.round, turn.out);
-                        STAY
-                    }
-                    _ => go(Next::Promise { to: from.clone(), epoch: request.epoch }),
-                }
-            }
-            (Role::Joining(joining), mut turn) => {
-                joining.is_claimed_from(&mut turn, from, &request)
-            }
-            (Role::Follower(follower), mut turn) => {
-                follower.is_claimed_from(&mut turn, from, request)
-            }
-        };
-        self.go(now, flow, out);
-    }
-
-    /// OK if this peer outranks the candidate, else CLEAR.
-    pub(crate) fn answer(
-        &mut self,
-        now: Time,
-        to: &Member,
-        candidate: &Contact,
-        ask: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let message = if self.env.stands_in_the_way_of(candidate) {
-            if let Role::Candidate(candidate) = &mut self.role
-                && candidate.has_asked(to)
-            {
-                candidate.told_ok.insert(to.clone(), ask);
-            }
-            Message::Ok { ask }
-        } else {
-            Message::Clear { ask }
-        };
-        self.env.send(now, to, message, out);
+    ) -> Flow {
+        match self {
+            Self::Leader(leader) => leader.is_claimed_from(turn, from, &request),
+            Self::Candidate(candidate) => return candidate.is_claimed_from(turn, from, &request),
+            Self::Joining(joining) => return joining.is_claimed_from(turn, from, &request),
+            Self::Follower(follower) => return follower.is_claimed_from(turn, from, request),
+        }
+        STAY
     }
 }
 
 impl Node {
-    /// Promises, tells where the log ends, and waits for the outcome.
-    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
-        self.env.promise_to(epoch, &to.id, out);
-        self.become_waiting(now, &to.id, out);
-        self.env.answer_sync(now, to, epoch.clone(), out);
+    /// OK if this peer outranks the candidate, else CLEAR.
+    pub(crate) fn answer(
+        &mut self,
+        now: Time,
+        candidate: &Contact,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) {
+        match self.turn(now, out) {
+            (Role::Candidate(own), mut turn) => own.answer(&mut turn, candidate, ask),
+            (Role::Joining(_) | Role::Follower(_) | Role::Leader(_), turn) => {
+                turn.env.answer_election(now, candidate, ask, turn.out);
+            }
+        }
     }
 
     /// This peer misses the leader now. It answers each waiting question as if the question came
@@ -109,23 +74,36 @@ impl Node {
         let Some(witness) = self.env.witness.take() else { return };
         for election in witness.electors.into_values() {
             let candidate = election.candidate.member.clone();
-            self.on_election(now, &candidate, election, out);
+            let (role, mut turn) = self.turn(now, out);
+            let flow = role.is_asked(&mut turn, &candidate, election);
+            self.go(now, flow, out);
         }
         // The highest has the promise, and the others hear so.
         let mut claims: Vec<SyncRequest> = witness.claims.into_values().collect();
         claims.sort_by(|one, other| other.epoch.cmp(&one.epoch));
         for request in claims {
             let claimant = request.claimant.member.clone();
-            self.on_sync_request(now, &claimant, request, out);
+            let (role, mut turn) = self.turn(now, out);
+            let flow = role.is_claimed_from(&mut turn, &claimant, request);
+            self.go(now, flow, out);
         }
     }
 }
 
 impl Env {
-    /// Whether this peer would lead rather than that candidate. Who is leaving does not stand in
-    /// anybody's way.
-    pub(crate) fn stands_in_the_way_of(&self, candidate: &Contact) -> bool {
-        self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead()
+    /// OK if this peer outranks the candidate, else CLEAR. True if it was OK. Who is leaving does not
+    /// stand in anybody's way.
+    pub(crate) fn answer_election(
+        &mut self,
+        now: Time,
+        candidate: &Contact,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let outranks = self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead();
+        let message = if outranks { Message::Ok { ask } } else { Message::Clear { ask } };
+        self.send(now, &candidate.member, message, out);
+        outranks
     }
 
     /// Whether somebody belongs to this group: the newest view held names it, or it is further in

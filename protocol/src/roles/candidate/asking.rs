@@ -13,63 +13,56 @@
 
 use std::cmp::Reverse;
 
+use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
-use crate::io::Output;
-use crate::node::Node;
-use crate::roles::{Candidate, Role, Stage};
-use crate::time::Time;
+use crate::roles::{Candidate, Stage};
+use crate::turn::Turn;
 
-impl Node {
+impl Candidate {
     /// Chooses those that the question that begins now is put to first.
-    pub(crate) fn choose_first_wave(&mut self) {
+    pub(crate) fn choose_first_wave(&mut self, env: &Env) {
         // Whoever led tells those who follow it that it does not any more, and who is blocked waits
         // for anybody.
-        let asks_everybody =
-            self.env.blocked.is_some() || self.env.log.epoch().owner == self.env.me.member;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        candidate.first_wave = None;
+        let asks_everybody = env.blocked.is_some() || env.log.epoch().owner == env.me.member;
+        self.first_wave = None;
         if !asks_everybody {
             // Suspects are waited for by nobody, and whoever of them is alive answers.
-            candidate.first_wave = Some(candidate.suspects.clone());
-            candidate.extend_first_wave(&self.env.me, FIRST_ASKED);
+            self.first_wave = Some(self.suspects.clone());
+            self.extend_first_wave(&env.me, FIRST_ASKED);
         }
     }
 
     /// Asks the next ones, if those asked so far are gone or stand in nobody's way. True as long as
     /// not everybody is asked.
-    pub(crate) fn ask_on(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let Role::Candidate(candidate) = &mut self.role else { return false };
-        let Some(first_wave) = &candidate.first_wave else { return false };
-        if first_wave.iter().all(|id| !candidate.is_awaited(id) || candidate.has_spoken(id)) {
+    pub(crate) fn ask_on(&mut self, turn: &mut Turn<'_>) -> bool {
+        let Some(first_wave) = &self.first_wave else { return false };
+        if first_wave.iter().all(|id| !self.is_awaited(id) || self.has_spoken(id)) {
             let as_many = first_wave.len().max(FIRST_ASKED);
-            let next = candidate.extend_first_wave(&self.env.me, as_many);
-            self.put_question_to(now, next, out);
+            let next = self.extend_first_wave(&turn.env.me, as_many);
+            self.put_question_to(turn, next);
         }
-        matches!(&self.role, Role::Candidate(candidate) if candidate.first_wave.is_some())
+        self.first_wave.is_some()
     }
 
     /// Nobody better has answered for a while: asks everybody, and gives them the time that is
     /// theirs.
-    pub(crate) fn ask_everybody(&mut self, now: Time, out: &mut Vec<Output>) {
-        let theirs =
-            now + (self.env.config.knobs().election_timeout - self.env.config.first_wave_timeout());
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Stage::Asking { until, .. } = &mut candidate.stage {
+    pub(crate) fn ask_everybody(&mut self, turn: &mut Turn<'_>) {
+        let theirs = turn.now
+            + (turn.env.config.knobs().election_timeout - turn.env.config.first_wave_timeout());
+        if let Stage::Asking { until, .. } = &mut self.stage {
             *until = (*until).max(theirs);
         }
-        let next = candidate.ask_rest();
-        self.put_question_to(now, next, out);
+        let next = self.ask_rest();
+        self.put_question_to(turn, next);
     }
 
-    fn put_question_to(&mut self, now: Time, members: Vec<Member>, out: &mut Vec<Output>) {
-        self.env.wants_changed = true;
+    fn put_question_to(&self, turn: &mut Turn<'_>, members: Vec<Member>) {
+        turn.env.wants_changed = true;
         for member in members {
-            self.put_question(now, &member, out);
+            self.put_question(turn, &member);
         }
     }
-}
 
-impl Candidate {
     /// Puts the best `count` of those to the few that outrank this peer and are not among them; if
     /// there are none, asks all the rest. Those who are asked by it.
     fn extend_first_wave(&mut self, me: &Contact, count: usize) -> Vec<Member> {
@@ -156,6 +149,7 @@ mod tests {
     use crate::report::note::Cause;
     use crate::roles::{Candidate, Role, Stage};
     use crate::time::Time;
+    use crate::turn::{Flow, Turn};
     use crate::wire::message::Message;
     use std::collections::BTreeMap;
 
@@ -245,13 +239,19 @@ mod tests {
             candidate
         }
 
+        fn does(&mut self, does: impl FnOnce(&mut Candidate, &mut Turn<'_>) -> Flow) {
+            self.node.as_candidate(Time::ZERO, &mut self.out, does);
+        }
+
         fn clear(&mut self, n: u16) {
             let ask = self.candidate().ask;
-            self.node.on_clear(Time::ZERO, &peer(n).member, ask, &mut self.out);
+            let from = peer(n).member;
+            self.does(|candidate, turn| candidate.on_clear(turn, &from, ask));
         }
 
         fn gone(&mut self, n: u16) {
-            self.node.on_asked_gone(Time::ZERO, &peer(n).member, &mut self.out);
+            let member = peer(n).member;
+            self.does(|candidate, turn| candidate.on_asked_gone(turn, &member));
         }
 
         fn wanted(&self) -> Vec<u16> {
@@ -317,7 +317,7 @@ mod tests {
         for n in 1..=4 {
             elector.candidate_mut().asked.remove(peer(n).id());
         }
-        elector.node.ask(Time::ZERO, Cause::Again, &mut elector.out);
+        elector.does(|candidate, turn| candidate.ask(turn, Cause::Again));
         assert_eq!(elector.candidate().first_wave, None);
     }
 
@@ -331,7 +331,7 @@ mod tests {
             assert_eq!(elector.candidate().deadline(), quarter);
             elector.asked();
             let now = quarter + std::time::Duration::from_millis(late);
-            elector.node.elect_in_time(now, &mut elector.out);
+            elector.node.as_candidate(now, &mut elector.out, Candidate::elect_in_time);
             assert_eq!(elector.asked(), [1, 3, 4, 5], "those that have not been asked");
             assert_eq!(elector.candidate().deadline(), now + knobs.election_timeout * 3 / 4);
         }

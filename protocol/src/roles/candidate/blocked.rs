@@ -23,154 +23,146 @@ use crate::roles::joining::founding::{awaited_to_found, others_found};
 use crate::roles::leader::Leader;
 use crate::roles::{Candidate, Role, Stage};
 use crate::time::Time;
+use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Message, Reason, Rejected};
 
-impl Node {
+impl Candidate {
     /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
     /// lacks the same as long as nobody answers but those who promised then: they know of views
     /// that it does not, and another claim would only raise the round.
-    pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
-        let Role::Candidate(candidate) = &self.role else { return None };
-        let in_vain = candidate.failed_claim.as_ref().is_some_and(|(promised, until)| {
-            *until > now && candidate.answered.is_subset(promised)
-        });
-        if let Some(why) = self.env.blocked.as_ref().filter(|_| in_vain) {
+    pub(crate) fn lacks_to_claim(&self, now: Time, env: &Env) -> Option<String> {
+        let in_vain = self
+            .failed_claim
+            .as_ref()
+            .is_some_and(|(promised, until)| *until > now && self.answered.is_subset(promised));
+        if let Some(why) = env.blocked.as_ref().filter(|_| in_vain) {
             return Some(why.clone());
         }
         let answers = |member: &Member| {
-            candidate.answered.contains(&member.id)
-                && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+            self.answered.contains(&member.id)
+                && self.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
         };
-        self.lacks(&self.env.log.last_views(), self.env.log.stable(), answers)
+        self.lacks(env, &env.log.last_views(), env.log.stable(), answers)
     }
 
     /// What those who answer and this candidate lack to go on from a log with these newest views;
     /// without any, to found the group.
     pub(crate) fn lacks(
         &self,
+        env: &Env,
         views: &[(Seq, View)],
         stable: Seq,
         answers: impl Fn(&Member) -> bool,
     ) -> Option<String> {
-        let Role::Candidate(candidate) = &self.role else { return None };
-        if !self.env.config.is_primary() {
+        if !env.config.is_primary() {
             return None;
         }
-        if candidate.first_view && views.is_empty() {
-            if !self.env.may_lead() {
-                return Some(others_found(&self.env.config.knobs().bootstrap));
+        if self.first_view && views.is_empty() {
+            if !env.may_lead() {
+                return Some(others_found(&env.config.knobs().bootstrap));
             }
-            let answered = |id: &PeerId| {
-                candidate.asked.get(id).is_some_and(|contact| answers(&contact.member))
-            };
-            let missing = self
-                .env
-                .config
-                .knobs()
-                .bootstrap
-                .iter()
-                .filter(|id| **id != self.env.me.member.id && !answered(id));
+            let answered =
+                |id: &PeerId| self.asked.get(id).is_some_and(|contact| answers(&contact.member));
+            let bootstrap = env.config.knobs().bootstrap.iter();
+            let missing = bootstrap.filter(|id| **id != env.me.member.id && !answered(id));
             let missing: Vec<PeerId> = missing.cloned().collect();
             return awaited_to_found(&missing);
         }
-        shortfall(views, stable, |member| *member == self.env.me.member || answers(member))
+        shortfall(views, stable, |member| *member == env.me.member || answers(member))
     }
 
     /// Cannot go on, and asks again when somebody comes back, or after a while.
-    pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let until = now + self.env.config.knobs().election_timeout;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.first_view {
+    pub(crate) fn block(&mut self, turn: &mut Turn<'_>, why: String) -> Flow {
+        let until = turn.now + turn.env.config.knobs().election_timeout;
+        if self.first_view {
             // Nobody counts on it: whoever leads admits it.
-            self.become_joining(now, None, out);
-        } else if candidate.not_in_view {
-            self.give_way(now, out);
-        } else {
-            candidate.stage = Stage::Blocked { until };
-            // It stands in nobody's way: who waits for it may know more, and be able to claim.
-            for (member, ask) in std::mem::take(&mut candidate.told_ok) {
-                self.env.send(now, &member, Message::Clear { ask }, out);
-            }
+            turn.env.tell_blocked(why, turn.out);
+            return go(Next::Join { target: None });
         }
-        self.env.tell_blocked(why, out);
+        if self.not_in_view {
+            return go(Next::GiveWay { lacks: Some(why) });
+        }
+        self.stage = Stage::Blocked { until };
+        // It stands in nobody's way: who waits for it may know more, and be able to claim.
+        for (member, ask) in std::mem::take(&mut self.told_ok) {
+            turn.env.send(turn.now, &member, Message::Clear { ask }, turn.out);
+        }
+        turn.env.tell_blocked(why, turn.out);
+        STAY
     }
 
     /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The
     /// members of the candidate's views may all be gone, or may have come back as other processes.
     /// Only a member of the group can say that the views have gone on.
-    pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
-        let goes_on = end.log_id == self.env.log.log_id() && end.epoch > self.env.log.epoch();
-        let contact = self
-            .env
-            .links
-            .contact(member)
-            .filter(|_| goes_on && self.env.blocked.is_some())
-            .cloned();
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view)
-        else {
+    pub(crate) fn ask_further(&mut self, env: &mut Env, member: &Member, end: &LogEnd) {
+        let goes_on = end.log_id == env.log.log_id() && end.epoch > env.log.epoch();
+        let contact =
+            env.links.contact(member).filter(|_| goes_on && env.blocked.is_some()).cloned();
+        let Some(contact) = contact.filter(|_| self.only_asks() && !self.first_view) else {
             return;
         };
         // Of two lives of one name the later one is asked.
-        if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
-            candidate.asked.insert(member.id.clone(), contact);
-            candidate.dropped.remove(&member.id);
-            self.env.wants_changed = true;
+        if self.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
+            self.asked.insert(member.id.clone(), contact);
+            self.dropped.remove(&member.id);
+            env.wants_changed = true;
         }
     }
 
     /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the
     /// group may have gone on, and it may neither hear its leader nor reach anybody that it knows.
-    pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
-        let patience = self.env.patience();
-        let Role::Candidate(candidate) = &self.role else { return };
-        let (ask, first_view) = (candidate.ask, candidate.first_view);
-        if self.env.blocked.is_some()
-            && !first_view
-            && self.env.strangers.is_due(now, self.env.me.address, patience)
+    pub(crate) fn call_blocked(&self, turn: &mut Turn<'_>) {
+        let patience = turn.env.patience();
+        let env = &mut *turn.env;
+        if env.blocked.is_some()
+            && !self.first_view
+            && env.strangers.is_due(turn.now, env.me.address, patience)
         {
-            let request = self.env.join_request(ask, None);
-            self.env.broadcast(Message::NewPeerRequest(request), out);
+            let request = env.join_request(self.ask, None);
+            env.broadcast(Message::NewPeerRequest(request), turn.out);
         }
     }
 
-    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
-    /// promise may still be needed, so it hears claims as before; but a better claimant that can
-    /// never win would keep the others waiting for ever, so it leaves them the time for two claims
-    /// of their own.
-    pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.env.config.outcome_timeout() * 2;
-        self.become_joining(now, None, out);
-        if let Role::Joining(joining) = &mut self.role {
-            joining.gives_way_until = Some(until);
+    /// A blocked candidate hears a peer: it wants a link to that peer, which may be unable to dial.
+    pub(crate) fn on_caller(&mut self, now: Time, env: &mut Env, caller: Contact) {
+        let may_dial = env.strangers.may_dial(now, caller.address);
+        if may_dial && (self.callers.len() < CALLERS_MOST || self.callers.contains_key(caller.id()))
+        {
+            self.callers.insert(caller.id().clone(), caller);
+            env.wants_changed = true;
         }
     }
 
     /// Those who have promised are not enough to lead.
-    pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let until = now + self.env.config.outcome_timeout() * VAIN_ROUNDS;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Stage::Syncing(claim) = &candidate.stage {
+    pub(crate) fn promised_in_vain(&mut self, turn: &mut Turn<'_>, why: String) -> Flow {
+        let until = turn.now + turn.env.config.outcome_timeout() * VAIN_ROUNDS;
+        if let Stage::Syncing(claim) = &self.stage {
             // Who has answered the question, and not the claim, may not be there any more.
-            candidate.answered.retain(|id| claim.answers.contains_key(id));
+            self.answered.retain(|id| claim.answers.contains_key(id));
             // Who only wanted to lead on asks as a candidate first.
-            candidate.failed_claim =
+            self.failed_claim =
                 claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
         }
-        self.claim_in_vain(now, why, out);
+        self.claim_in_vain(turn, why)
     }
 
     /// A standing leader, or a candidate, has not got what it needs.
-    pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Stage::Syncing(claim) = &mut candidate.stage
+    pub(crate) fn claim_in_vain(&mut self, turn: &mut Turn<'_>, why: String) -> Flow {
+        if let Stage::Syncing(claim) = &mut self.stage
             && let Some(standing) = claim.standing.take()
         {
-            self.env.tell_stepped_down(now, &standing, why.clone(), out);
+            turn.env.tell_stepped_down(turn.now, &standing, why.clone(), turn.out);
         }
-        self.block(now, why, out);
+        self.block(turn, why)
     }
 
+    /// Whether it waits for somebody to come back.
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.stage, Stage::Blocked { .. })
+    }
+}
+
+impl Node {
     /// Leads no longer, because no quorum answers; says so, and asks around.
     fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
@@ -304,6 +296,8 @@ impl Env {
     }
 }
 
+/// How many that were heard while a peer is blocked are linked.
+pub(crate) const CALLERS_MOST: usize = 8;
 /// After so many rounds of asking a claim is tried again with the very same peers: what one of them
 /// held may have gone.
 const VAIN_ROUNDS: u32 = 4;
@@ -315,13 +309,6 @@ impl Leader {
         self.progress.get(&member.id).is_some_and(|progress| {
             progress.contact.member == *member && progress.lost_at(patience) > now
         }) && !failed
-    }
-}
-
-impl Candidate {
-    /// Whether it waits for somebody to come back.
-    pub(crate) fn is_blocked(&self) -> bool {
-        matches!(self.stage, Stage::Blocked { .. })
     }
 }
 

@@ -9,85 +9,63 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
-use crate::install::{Install, Purpose};
 use crate::io::{Output, StopReason};
 use crate::log::entry::Entry;
-use crate::log::lineage::EpochStart;
 use crate::log::remarks::Remarks;
-use crate::log::tail::Tail;
 use crate::log::view::View;
 use crate::node::Node;
-use crate::report::note::{Cause, Note};
+use crate::report::note::Note;
 use crate::roles::leader::Leader;
-use crate::roles::leader::progress::Progress;
-use crate::roles::{Claim, Role, Stage};
-use crate::time::Time;
-use crate::wire::message::{Coordinator, Message, SyncAnswer, SyncFinal};
+use crate::roles::{Candidate, Claim, Role, Stage};
+use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::wire::message::SyncAnswer;
 
-impl Node {
+impl Candidate {
     /// Claims the next epoch, unless this peer is leaving: whoever leads next will do without it.
-    pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.env.leaving.is_some() {
-            self.stop(StopReason::LeftUnconfirmed, out);
-        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.is_disowned()) {
+    pub(crate) fn claim(&mut self, turn: &mut Turn<'_>) -> Flow {
+        if turn.env.leaving.is_some() {
+            go(Next::Stop(StopReason::LeftUnconfirmed))
+        } else if self.is_disowned() {
             // The others have gone on without this peer, and nobody else is left: it is the one
             // that has to join.
-            self.give_way(now, out);
-        } else if let Some(why) = self.lacks_to_claim(now) {
-            self.block(now, why, out);
+            go(Next::GiveWay { lacks: None })
+        } else if let Some(why) = self.lacks_to_claim(turn.now, turn.env) {
+            self.block(turn, why)
         } else {
-            self.claim_next(now, out);
+            self.claim_next(turn)
         }
     }
 
-    pub(crate) fn claim_next(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &self.role else { return };
-        let epoch = (&self.env.promised).max(&candidate.floor).next(self.env.me.member.clone());
-        let asked = candidate.awaited().count() as u64;
-        let alone = candidate.first_view && asked == 0;
-        out.push(Output::Note(Note::Claim {
-            log: self.env.log.name(),
-            epoch: epoch.clone(),
-            asked,
-            alone,
-        }));
-        self.sync(now, epoch, None, out);
-    }
-
-    /// A working leader moves above `above`, which somebody that asks to be admitted has promised.
-    /// It stays leader, so there is nothing to ask but the promise.
-    pub(crate) fn renew(&mut self, now: Time, above: &Epoch, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let standing = leader.clone();
-        let epoch = (&self.env.promised).max(above).next(self.env.me.member.clone());
-        let mut candidate = self.candidate(now, None);
-        candidate.dropped =
-            standing.failed.iter().map(|(contact, _)| contact.id().clone()).collect();
-        self.role = Role::Candidate(candidate);
-        self.env.wants_changed = true;
-        self.sync(now, epoch, Some(standing), out);
+    pub(crate) fn claim_next(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let env = &turn.env;
+        let epoch = (&env.promised).max(&self.floor).next(env.me.member.clone());
+        let asked = self.awaited().count() as u64;
+        let alone = self.first_view && asked == 0;
+        let log = env.log.name();
+        turn.out.push(Output::Note(Note::Claim { log, epoch: epoch.clone(), asked, alone }));
+        self.sync(turn, epoch, None)
     }
 
     /// Promises the epoch to itself, and asks for the others' promises.
-    fn sync(
+    pub(crate) fn sync(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         epoch: Epoch,
         standing: Option<Box<Leader>>,
-        out: &mut Vec<Output>,
-    ) {
-        let id = self.env.me.member.id.clone();
-        self.env.promise_to(&epoch, &id, out);
-        let (until, round) = (now + self.env.config.knobs().sync_timeout, self.env.config.round());
+    ) -> Flow {
+        let Turn { now, env, out } = turn;
+        let id = env.me.member.id.clone();
+        env.promise_to(&epoch, &id, out);
+        let until = *now + env.config.knobs().sync_timeout;
         // Nobody is asked for a promise a second time, so what may have been true of the network
         // before is not relied on.
-        self.env.links.dial_afresh(now, out);
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        candidate.doubt_refusals(now, round);
-        candidate.asked_at = now;
-        candidate.first_wave = None;
-        candidate.stage = Stage::Syncing(Claim {
+        env.links.dial_afresh(*now, out);
+        self.doubt_refusals(*now, env.config.round());
+        self.asked_at = *now;
+        self.first_wave = None;
+        self.stage = Stage::Syncing(Claim {
             epoch,
             until,
             answers: BTreeMap::new(),
@@ -97,88 +75,80 @@ impl Node {
             standing,
             stable: Seq::ZERO,
         });
-        self.env.wants_changed = true;
-        self.put_question_to_all(now, out);
-        self.close_if_complete(now, out);
+        env.wants_changed = true;
+        self.put_question_to_all(turn);
+        self.close_if_complete(turn)
     }
 
     pub(crate) fn on_sync_answer(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         answer: SyncAnswer,
-        out: &mut Vec<Output>,
-    ) {
-        let candidate = self.role.candidate();
-        let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
-        let Stage::Syncing(claim) = &mut candidate.stage else { return };
+    ) -> Flow {
+        let asked = self.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
+        let Stage::Syncing(claim) = &mut self.stage else { return STAY };
         if asked
             && answer.epoch == claim.epoch
             && answer.lineage.iter().all(|row| row.first > Seq::ZERO)
         {
             let newest = answer.views.first().map(|(_, view)| view.clone());
             claim.answers.insert(from.id.clone(), (from.clone(), answer));
-            self.ask_members_of(now, newest, out);
-            self.close_if_complete(now, out);
+            self.ask_members_of(turn, newest);
+            return self.close_if_complete(turn);
         }
+        STAY
     }
 
     /// An answer has shown a newer view: the log that is adopted may hold it, so its members are
     /// asked, too.
-    fn ask_members_of(&mut self, now: Time, newest: Option<View>, out: &mut Vec<Output>) {
-        let own = self.env.log.view().map(|view| (&view.epoch, view.view_id));
+    fn ask_members_of(&mut self, turn: &mut Turn<'_>, newest: Option<View>) {
+        let own = turn.env.log.view().map(|view| (&view.epoch, view.view_id));
         let Some(newest) =
             newest.filter(|view| own.is_some_and(|own| (&view.epoch, view.view_id) > own))
         else {
             return;
         };
-        let Role::Candidate(candidate) = &self.role else { return };
         // Of two lives of one name the later one is asked.
         let unasked = |contact: &&Contact| {
-            let known = candidate.asked.get(contact.id()).map(|known| known.member.inc);
-            contact.member != self.env.me.member && known.is_none_or(|inc| inc < contact.member.inc)
+            let known = self.asked.get(contact.id()).map(|known| known.member.inc);
+            contact.member != turn.env.me.member && known.is_none_or(|inc| inc < contact.member.inc)
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
         for contact in unasked {
             let member = contact.member.clone();
-            if let Role::Candidate(candidate) = &mut self.role {
-                candidate.dropped.remove(contact.id());
-                candidate.suspects.remove(contact.id());
-                candidate.asked.insert(contact.id().clone(), contact);
-            }
-            self.env.wants_changed = true;
-            self.put_question(now, &member, out);
+            self.dropped.remove(contact.id());
+            self.suspects.remove(contact.id());
+            self.asked.insert(contact.id().clone(), contact);
+            turn.env.wants_changed = true;
+            self.put_question(turn, &member);
         }
     }
 
     /// Closes the list as soon as everybody that is waited for has answered.
-    pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &self.role else { return };
-        let Stage::Syncing(claim) = &candidate.stage else { return };
-        let all = || {
-            candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()))
-        };
-        if candidate.heard_enough(claim.answers.len()) && all() && self.lacks_to_lead().is_none() {
-            self.close_claim(now, out);
+    pub(crate) fn close_if_complete(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let Some(claim) = self.open_claim() else { return STAY };
+        let all =
+            || self.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()));
+        if self.heard_enough(claim.answers.len()) && all() && self.lacks_to_lead(turn.env).is_none()
+        {
+            return self.close_claim(turn);
         }
+        STAY
     }
 
     /// The claim for which promises are being collected.
     fn open_claim(&self) -> Option<&Claim> {
-        let Role::Candidate(candidate) = &self.role else { return None };
-        let Stage::Syncing(claim) = &candidate.stage else { return None };
+        let Stage::Syncing(claim) = &self.stage else { return None };
         Some(claim)
     }
 
     /// The newest views of the log that this claim would adopt, and how far that log is known to be
     /// stable.
-    pub(crate) fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
-        let (mut end, mut views, mut log_id) = (
-            (self.env.log.epoch(), self.env.log.contiguous()),
-            self.env.log.last_views(),
-            self.env.log.log_id(),
-        );
-        let Some(claim) = self.open_claim() else { return (views, self.env.log.stable()) };
+    pub(crate) fn adopted_views(&self, env: &Env) -> (Vec<(Seq, View)>, Seq) {
+        let (mut end, mut views, mut log_id) =
+            (own_end(env), env.log.last_views(), env.log.log_id());
+        let Some(claim) = self.open_claim() else { return (views, env.log.stable()) };
         let name = |answer: &SyncAnswer| {
             answer.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone())
         };
@@ -193,26 +163,25 @@ impl Node {
             .values()
             .filter(|(_, answer)| name(answer) == log_id)
             .map(|(_, answer)| answer.stable);
-        let own = if self.env.log.log_id() == log_id { self.env.log.stable() } else { Seq::ZERO };
+        let own = if env.log.log_id() == log_id { env.log.stable() } else { Seq::ZERO };
         (views, stable.max().unwrap_or(Seq::ZERO).max(own))
     }
 
     /// Mode `primary`: what the answers lack to make this claimant the leader.
-    fn lacks_to_lead(&self) -> Option<String> {
+    fn lacks_to_lead(&self, env: &Env) -> Option<String> {
         let claim = self.open_claim()?;
-        let (views, stable) = self.adopted_views();
+        let (views, stable) = self.adopted_views(env);
         let answers = |member: &Member| {
             claim.answers.get(&member.id).is_some_and(|(other, _)| other == member)
         };
-        self.lacks(&views, stable, answers)
+        self.lacks(env, &views, stable, answers)
     }
 
     /// Asks everybody for the same promise again, once, after a pause: the answers of before it
     /// mean nothing any more.
-    fn wake_claim(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let until = now + self.env.config.knobs().sync_timeout;
-        let Role::Candidate(candidate) = &mut self.role else { return false };
-        let Stage::Syncing(claim) = &mut candidate.stage else { return false };
+    fn wake_claim(&mut self, turn: &mut Turn<'_>) -> bool {
+        let until = turn.now + turn.env.config.knobs().sync_timeout;
+        let Stage::Syncing(claim) = &mut self.stage else { return false };
         if !std::mem::take(&mut claim.overslept) {
             return false;
         }
@@ -220,238 +189,87 @@ impl Node {
         claim.answers.clear();
         claim.until = until;
         // Who was only between two groups may have arrived since.
-        let busy = std::mem::take(&mut candidate.busy);
-        candidate.dropped.retain(|id| !busy.contains(id));
-        self.env.wants_changed = true;
-        self.put_question_to_all(now, out);
+        let busy = std::mem::take(&mut self.busy);
+        self.dropped.retain(|id| !busy.contains(id));
+        turn.env.wants_changed = true;
+        self.put_question_to_all(turn);
         true
     }
 
     /// Closes the list and chooses the cut.
-    pub(crate) fn close_claim(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.wake_claim(now, out) {
-            return;
+    pub(crate) fn close_claim(&mut self, turn: &mut Turn<'_>) -> Flow {
+        if self.wake_claim(turn) {
+            return STAY;
         }
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let Stage::Syncing(claim) = &candidate.stage else { return };
-        if candidate.not_in_view && claim.answers.is_empty() && claim.standing.is_none() {
-            self.give_way(now, out);
-            return;
+        let Some(claim) = self.open_claim() else { unreachable!("a list is closed once") };
+        if self.not_in_view && claim.answers.is_empty() && claim.standing.is_none() {
+            return go(Next::GiveWay { lacks: None });
+        }
+        if let Some(why) = self.lacks_to_lead(turn.env) {
+            return self.promised_in_vain(turn, why);
         }
         let mut claim = claim.clone();
-        if let Some(why) = self.lacks_to_lead() {
-            self.promised_in_vain(now, why, out);
-            return;
+        claim.stable = self.adopted_views(turn.env).1;
+        claim.leave_out(turn.env);
+        match claim.best(turn.env) {
+            Some((holder, _)) if claim.standing.is_some() => {
+                let why = format!("{} holds more than its leader", holder.id);
+                self.claim_in_vain(turn, why)
+            }
+            Some((holder, answer)) => self.adopt(turn, claim, &holder, answer),
+            None => {
+                let (cut, epoch) = (turn.env.log.contiguous(), claim.epoch.clone());
+                let until = turn.now + turn.env.config.knobs().sync_timeout;
+                self.stage = Stage::Adopting { claim, cut, until };
+                turn.env.cut_here(cut, epoch, turn.out);
+                self.announce(turn)
+            }
         }
-        claim.stable = self.adopted_views().1;
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let own = (self.env.log.epoch(), self.env.log.contiguous());
-        // What is stable is not given up for the log of one that went on alone and was only about
-        // to come back. Whoever is left out is not listed, and asks to be admitted with what it
-        // has.
-        let fellows = claim.answers.values().filter(|(_, answer)| {
-            answer.lineage.last().is_some_and(|row| Some(row) == self.env.log.lineage().last())
+    }
+}
+
+impl Claim {
+    /// Mode `available`: what is stable is not given up for the log of one that went on alone and
+    /// was only about to come back. Whoever is left out is not listed, and asks to be admitted with
+    /// what it has.
+    fn leave_out(&mut self, env: &Env) {
+        let own = own_end(env);
+        let fellows = self.answers.values().filter(|(_, answer)| {
+            answer.lineage.last().is_some_and(|row| Some(row) == env.log.lineage().last())
         });
         let stable = fellows
             .map(|(_, answer)| answer.stable)
-            .chain([self.env.log.stable()])
+            .chain([env.log.stable()])
             .max()
             .unwrap_or(Seq::ZERO)
             .min(own.1);
-        let primary = self.env.config.is_primary();
+        let primary = env.config.is_primary();
         let keeps = |answer: &SyncAnswer| {
             primary
                 || end_of(answer) <= own
-                || self.env.log.fork(&answer.lineage, answer.contiguous) >= stable
+                || env.log.fork(&answer.lineage, answer.contiguous) >= stable
         };
-        let (kept, outdone) = std::mem::take(&mut claim.answers)
+        let (kept, outdone) = std::mem::take(&mut self.answers)
             .into_iter()
             .partition(|(_, (_, answer))| keeps(answer));
         let outdone: BTreeMap<PeerId, (Member, SyncAnswer)> = outdone;
-        claim.answers = kept;
-        claim.outdone = outdone.into_keys().collect();
-        // Whoever follows a standing leader holds a part of its log, and nothing better.
-        let answers = claim
+        self.answers = kept;
+        self.outdone = outdone.into_keys().collect();
+    }
+
+    /// The answer that shows the best log, if that is better than the own one. Whoever follows a
+    /// standing leader holds a part of its log, and nothing better.
+    fn best(&self, env: &Env) -> Option<(Member, SyncAnswer)> {
+        let (own, primary) = (own_end(env), env.config.is_primary());
+        let answers = self
             .answers
             .values()
-            .filter(|(_, answer)| (primary || claim.standing.is_none()) && end_of(answer) > own);
-        let best = answers.max_by_key(|(_, answer)| end_of(answer)).cloned();
-        if let Some((holder, _)) = best.as_ref().filter(|_| claim.standing.is_some()) {
-            let why = format!("{} holds more than its leader", holder.id);
-            self.claim_in_vain(now, why, out);
-            return;
-        }
-        let (epoch, until) = (claim.epoch.clone(), now + self.env.config.knobs().sync_timeout);
-        match best {
-            None => {
-                let cut = self.env.log.contiguous();
-                candidate.stage = Stage::Adopting { claim, cut, until };
-                self.env.cut_here(cut, epoch, out);
-                self.announce(now, out);
-            }
-            Some((holder, answer)) => {
-                let Some(source) = candidate.asked.get(&holder.id).cloned() else { return };
-                let cut = answer.contiguous;
-                candidate.stage = Stage::Adopting { claim, cut, until };
-                let fork = self.env.log.fork(&answer.lineage, cut);
-                let (base, ask) = (self.env.base_at(fork), self.env.fresh_ask());
-                let lineage = answer.lineage;
-                let purpose = Purpose::Lead;
-                let (entries, view) = (Tail::new(base.end()), base.view(&self.env.log));
-                let install = Install {
-                    purpose,
-                    epoch,
-                    source,
-                    base,
-                    lineage,
-                    entries,
-                    view,
-                    target: cut,
-                    ask,
-                    bursts: 0,
-                    retry_at: now,
-                };
-                self.build_to_lead(now, install, out);
-            }
-        }
+            .filter(|(_, answer)| (primary || self.standing.is_none()) && end_of(answer) > own);
+        answers.max_by_key(|(_, answer)| end_of(answer)).cloned()
     }
+}
 
-    /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and
-    /// everybody is asked again.
-    pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let source = self.env.install.take().map(|install| install.source);
-        self.give_up_on(now, source.as_ref(), out);
-    }
-
-    /// The same, where it is told whose log it was.
-    pub(crate) fn give_up_on(
-        &mut self,
-        now: Time,
-        source: Option<&Contact>,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Some(source) = source {
-            candidate.suspects.insert(source.id().clone());
-            candidate.dropped.insert(source.id().clone());
-        }
-        self.ask(now, Cause::Again, out);
-    }
-
-    /// The log is adopted and cut: this peer leads from now on, and the first new entry is the
-    /// list.
-    pub(crate) fn announce(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        let Stage::Adopting { claim, cut, .. } = &candidate.stage else { return };
-        let (claim, cut) = (claim.clone(), *cut);
-        let (asked, first_view) = (std::mem::take(&mut candidate.asked), candidate.first_view);
-        let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
-        let mut silent: BTreeSet<PeerId> = asked.keys().filter(is_silent).cloned().collect();
-        let (mut listed, mut unlisted): (Vec<Contact>, Vec<Contact>) =
-            asked.into_values().partition(|contact| {
-                claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member)
-            });
-        if first_view {
-            // A group is founded by no more than it takes; the others ask to be let in, and wait
-            // for room.
-            let most =
-                usize::try_from(self.env.config.knobs().members_max - 1).unwrap_or(usize::MAX);
-            unlisted.extend(listed.drain(most.min(listed.len())..));
-        }
-        // Who was known by words alone has said on its link where it is.
-        let said = |contact: Contact| {
-            self.env
-                .links
-                .contact(&contact.member)
-                .filter(|_| first_view)
-                .cloned()
-                .unwrap_or(contact)
-        };
-        let listed: Vec<Contact> = listed.into_iter().map(said).collect();
-        let list: Vec<Member> = listed
-            .iter()
-            .map(|contact| contact.member.clone())
-            .chain([self.env.me.member.clone()])
-            .collect();
-        let rows = self.env.log.lineage();
-        let lineage: Vec<EpochStart> =
-            rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
-        let epoch = claim.epoch.clone();
-        let announced =
-            SyncFinal { epoch: epoch.clone(), leader: self.env.me.clone(), cut, lineage, list };
-        let progress: BTreeMap<PeerId, Progress> = listed
-            .iter()
-            .map(|contact| (contact.id().clone(), Progress::new(contact.clone(), cut, now)))
-            .collect();
-        // Before anybody hears of the view that it is about to number.
-        self.env.remember_view(out);
-        let mut leader = Leader::new(
-            now,
-            self.env.beats,
-            announced.clone(),
-            progress,
-            self.env.config.knobs().heartbeat_timeout,
-        );
-        let renewed = claim.standing.is_some();
-        if let Some(standing) = claim.standing {
-            silent.extend(
-                standing
-                    .failed
-                    .iter()
-                    .filter(|(_, silent)| *silent)
-                    .map(|(contact, _)| contact.id().clone()),
-            );
-            leader.resume(*standing);
-        }
-        self.role = Role::Leader(Box::new(leader));
-        self.env.been_member = true;
-        self.env.merging = false;
-        self.env.blocked = None;
-        self.env.witness = None;
-        self.env.wants_changed = true;
-        let size = listed.len() as u64 + 1;
-        let log = self.env.log.name();
-        out.push(Output::Note(Note::LeaderElected {
-            log,
-            peer: self.env.me.id().clone(),
-            epoch: epoch.clone(),
-            size,
-            renewed,
-        }));
-        let word = Coordinator {
-            leader: self.env.me.clone(),
-            epoch: epoch.clone(),
-            size,
-            ask: None,
-            names_you: false,
-        };
-        for contact in listed.iter().chain(&unlisted) {
-            let names_you = listed.iter().any(|other| other.member == contact.member);
-            let word = Coordinator { names_you, ..word.clone() };
-            self.env.send(now, &contact.member, Message::Coordinator(word), out);
-        }
-        for contact in &listed {
-            self.env.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
-        }
-        if self.env.config.is_primary() {
-            self.env.learn_stable(claim.stable, out);
-        }
-        let first = FirstEntry { listed, silent };
-        if self.env.config.is_primary()
-            && self.env.log.view().is_some()
-            && self.env.log.view_at() > self.env.log.stable()
-        {
-            // One view may be unstable at a time, so this epoch's first one waits until the adopted
-            // one is stable.
-            if let Role::Leader(leader) = &mut self.role {
-                leader.first = Some(first);
-            }
-        } else {
-            self.first_entry(first, out);
-        }
-        self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
-    }
-
+impl Node {
     /// The first entry of an epoch is the view of those who are in it. Of those who are not, some
     /// have only been silent.
     pub(crate) fn first_entry(&mut self, first: FirstEntry, out: &mut Vec<Output>) {
@@ -496,9 +314,13 @@ impl Node {
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct FirstEntry {
     /// Who has answered, besides the leader itself.
-    listed: Vec<Contact>,
+    pub(super) listed: Vec<Contact>,
     /// Who has not, and was only silent.
-    silent: BTreeSet<PeerId>,
+    pub(super) silent: BTreeSet<PeerId>,
+}
+
+fn own_end(env: &Env) -> (Epoch, Seq) {
+    (env.log.epoch(), env.log.contiguous())
 }
 
 fn end_of(answer: &SyncAnswer) -> (Epoch, Seq) {
@@ -516,7 +338,7 @@ mod tests {
     use crate::log::view::View;
     use crate::node::Node;
     use crate::report::note::{Cause, Note};
-    use crate::roles::Role;
+    use crate::roles::{Candidate, Role};
     use crate::time::Time;
     use crate::wire::message::{Hello, Message, SyncAnswer};
 
@@ -568,7 +390,7 @@ mod tests {
         node.env.log.append(data(2));
         node.become_member(at(0), at(0), contact(4), epoch(1, 4), &mut out);
         node.become_candidate(at(0), Cause::Connection, Some(contact(4).id().clone()), &mut out);
-        node.claim_next(at(0), &mut out);
+        node.as_candidate(at(0), &mut out, Candidate::claim_next);
         node
     }
 
@@ -587,12 +409,20 @@ mod tests {
         }
     }
 
+    /// The claimant hears somebody's answer.
+    fn hear(node: &mut Node, n: u16, answer: SyncAnswer, out: &mut Vec<Output>) {
+        let from = contact(n).member;
+        node.as_candidate(at(1), out, |candidate, turn| {
+            candidate.on_sync_answer(turn, &from, answer)
+        });
+    }
+
     /// The same claimant when it has heard both, and fetches what only p2 has.
     fn fetching() -> Node {
         let (mut node, mut out) = (claimant(), Vec::new());
         for (n, contiguous) in [(1, 3), (2, 200)] {
             let answer = answer(&node, contiguous, 1, &[(epoch(1, 4), 1)]);
-            node.on_sync_answer(at(1), &contact(n).member, answer, &mut out);
+            hear(&mut node, n, answer, &mut out);
         }
         let is_question = |output: &Output| {
             matches!(output, Output::Send { message: Message::MissingSeqRequest(_), .. })
@@ -606,8 +436,8 @@ mod tests {
         let (mut node, mut out) = (claimant(), Vec::new());
         let lonely = answer(&node, 4, 2, &[(epoch(1, 4), 1), (epoch(2, 1), 3)]);
         let fellow = answer(&node, 3, 3, &[(epoch(1, 4), 1)]);
-        node.on_sync_answer(at(1), &contact(1).member, lonely, &mut out);
-        node.on_sync_answer(at(1), &contact(2).member, fellow, &mut out);
+        hear(&mut node, 1, lonely, &mut out);
+        hear(&mut node, 2, fellow, &mut out);
         assert!(matches!(node.role, Role::Leader(_)), "it has nothing to fetch");
         assert_eq!(
             node.env.log.view().map(View::ids),
@@ -622,8 +452,9 @@ mod tests {
         let (mut node, mut out) = (claimant(), Vec::new());
         for first in [0, 1] {
             let answer = answer(&node, 3, 1, &[(epoch(1, 4), first)]);
-            node.on_sync_answer(at(1), &contact(2).member, answer, &mut out);
-            assert_eq!(node.open_claim().map(|claim| claim.answers.len() as u64), Some(first));
+            hear(&mut node, 2, answer, &mut out);
+            let Role::Candidate(candidate) = &node.role else { panic!("it still claims") };
+            assert_eq!(candidate.open_claim().map(|claim| claim.answers.len() as u64), Some(first));
         }
     }
 

@@ -24,11 +24,13 @@ impl Follower {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
             Message::NewPeerRequest(join) => self.on_join_request(turn, from, join),
             Message::MissingSeqRequest(missing) => turn.serve(from, &missing),
-            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
-                unreachable!("the node takes what builds a log")
-            }
+            Message::MissingSeqNotFound(answer) => self.on_not_found(turn, from, answer)?,
+            Message::SeqSyncFinal(last) => self.on_cut(turn, from, last)?,
             Message::Query { ask, question } => turn.env.on_query(from, ask, question, turn.out),
             Message::Heartbeat(beat) => self.on_heartbeat(turn, from, &beat),
+            Message::Ordered(ordered) if ordered.repair.is_some() => {
+                self.on_repair(turn, from, ordered)?
+            }
             Message::Ordered(ordered) => self.on_ordered(turn, from, ordered)?,
             Message::Handover { successor, epoch } => {
                 self.on_handover(turn, from, &successor, &epoch)?

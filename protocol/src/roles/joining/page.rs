@@ -26,11 +26,12 @@ impl Joining {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
             Message::NewPeerRequest(join) => self.on_join_request(turn, from, join),
             Message::MissingSeqRequest(missing) => turn.serve(from, &missing),
-            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
-                unreachable!("the node takes what builds a log")
-            }
+            Message::SeqSyncFinal(last) => self.on_cut(turn, from, last)?,
             Message::Query { ask, question } => turn.env.on_query(from, ask, question, turn.out),
-            Message::Added(added) => self.on_added(turn, from, added),
+            Message::Added(added) => self.on_added(turn, from, added)?,
+            Message::Ordered(ordered) if turn.env.is_admission(from, &ordered) => {
+                self.extend_admission(turn, ordered)?
+            }
             Message::Heartbeat(beat) => self.on_heartbeat(turn, from, &beat),
             Message::Election(election) => self.is_asked(turn, from, election)?,
             Message::SeqSyncRequest(request) => self.is_claimed_from(turn, from, &request)?,
@@ -43,6 +44,9 @@ impl Joining {
             | Message::Leave => return Flow::Continue(Heard::Ignored("leads nobody")),
             Message::Ok { .. } | Message::Clear { .. } => {
                 return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
+            }
+            Message::MissingSeqNotFound(_) => {
+                return Flow::Continue(Heard::Ignored("asks for no entries"));
             }
             Message::SeqSyncResponse(_) => {
                 return Flow::Continue(Heard::Ignored("claims nothing"));
@@ -172,11 +176,8 @@ impl Joining {
         } else if self.lacks_founders(env) {
             // Who lacks a founder that the asker has heard stands in nobody's way.
             env.send(*now, from, Message::Clear { ask }, out);
-        } else if env.stands_in_the_way_of(&election.candidate) {
-            env.send(*now, from, Message::Ok { ask }, out);
+        } else if env.answer_election(*now, &election.candidate, ask, out) {
             return elect(Cause::FirstView, None);
-        } else {
-            env.send(*now, from, Message::Clear { ask }, out);
         }
         STAY
     }

@@ -14,7 +14,7 @@
 //! attempt hesitates, for a member may come back only to die again: at first for two, then for four
 //! times as long as a silent leader is given.
 
-use crate::id::{Member, PeerId};
+use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
 use crate::report::note::Note;
@@ -120,14 +120,6 @@ impl Node {
         if let Role::Candidate(candidate) = &mut self.role {
             candidate.handed_over = true;
         }
-    }
-
-    /// Waits for the claim of the one that the leader has handed over to, without missing that
-    /// leader.
-    pub(crate) fn wait_for_heir(&mut self, now: Time, heir: &PeerId, out: &mut Vec<Output>) {
-        let candidate = self.candidate(now, None);
-        self.role = Role::Candidate(candidate);
-        self.become_waiting(now, heir, out);
     }
 }
 
