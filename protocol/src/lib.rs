@@ -59,6 +59,7 @@
 
 mod backoff;
 mod bounded;
+mod check;
 mod delivery;
 mod detector;
 mod discovery;

@@ -93,6 +93,11 @@ impl Node {
             Input::Wake => self.on_wake(now, out),
         }
         self.settle(now, out);
+        if cfg!(debug_assertions)
+            && let Err(why) = self.check()
+        {
+            panic!("{}: {why}", self.env.me.member);
+        }
     }
 
     /// When to call again with [`Input::Wake`] if nothing else happens first.

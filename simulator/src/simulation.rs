@@ -569,6 +569,12 @@ impl<W: Watch> Simulation<W> {
         watch.input(*now, &process.contact.member.id, from.as_ref(), &input);
         let mut out = std::mem::take(out);
         process.node.handle(clock.read(*now), input, &mut out);
+        // A debug build of the core asks itself.
+        if !cfg!(debug_assertions)
+            && let Err(why) = process.node.check()
+        {
+            panic!("{}: {why}", process.contact.member);
+        }
         let asked = out.len();
         let activity = process.node.activity();
         let before = std::mem::replace(&mut process.activity, activity);

@@ -181,7 +181,9 @@ impl Joining {
                 && target.member != *from
                 && turn.now.since(*since) > turn.env.config.knobs().join_timeout
         });
-        if better && turn.env.install.is_none() {
+        // Somebody may take this peer for a leader that it is no more.
+        let is_other = word.leader.member != turn.env.me.member;
+        if better && is_other && turn.env.install.is_none() {
             self.target = Some((word.leader.clone(), turn.now));
             turn.env.wants_changed = true;
             self.ask_to_join(turn, &word.leader.member);

@@ -193,6 +193,8 @@ impl Node {
                 (self.env.log.view().is_none(), self.env.electorate())
             }
         };
+        // Whatever it was building: it is about to have another leader, or to lead.
+        self.env.install = None;
         let seen = self.deliverable();
         let ask = self.env.fresh_ask();
         asked.remove(&self.env.me.member.id);
