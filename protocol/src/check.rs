@@ -2,10 +2,10 @@
 //! node. A debug build asserts them, and so does the simulator in any build: a breach is an error of
 //! the core, never of what it was told.
 
-use crate::roles::candidate::blocked::CALLERS_MOST;
 use crate::env::Env;
 use crate::install::Purpose;
 use crate::node::Node;
+use crate::roles::candidate::blocked::CALLERS_MOST;
 use crate::roles::leader::Leader;
 use crate::roles::{Candidate, Follower, Joining, Role, Stage};
 

@@ -12,9 +12,10 @@ use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::node::Node;
+use crate::roles::leader::Leader;
 use crate::roles::{Candidate, Follower, Joining, Role};
 use crate::time::Time;
-use crate::turn::Turn;
+use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
 
 /// How a word has come.
@@ -65,14 +66,6 @@ impl Node {
         }
     }
 
-    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
-    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        if !self.env.log.view().is_some_and(|view| view.names(&word.leader.member)) {
-            self.court(now, word, out);
-            self.invite(now, word, out);
-        }
-    }
-
     fn on_request_heard(
         &mut self,
         now: Time,
@@ -89,28 +82,15 @@ impl Node {
             return;
         }
         match self.turn(now, out) {
-            (Role::Leader(_), _) => self.leader_hears_request(now, source, join, out),
             (Role::Candidate(candidate), mut turn) => {
                 candidate.hears_request(&mut turn, source, &join);
             }
             (Role::Follower(follower), mut turn) => follower.hears_request(&mut turn, source, join),
             (Role::Joining(joining), mut turn) => joining.hears_request(&mut turn, source, join),
-        }
-    }
-
-    fn leader_hears_request(
-        &mut self,
-        now: Time,
-        source: SocketAddrV4,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let (from, ask) = (join.from.member.clone(), join.ask);
-        self.on_entrant(now, Via::Datagram(source), join, out);
-        // A link from somebody to a member does not bring it in.
-        if !self.env.links.is_linked(&from) && self.env.is_due(now, source) {
-            let word = self.env.announcement(Some(ask), None);
-            self.env.answer_to(now, source, Message::Coordinator(word), out);
+            (Role::Leader(leader), mut turn) => {
+                let flow = leader.hears_request(&mut turn, source, join);
+                self.go(now, flow, out);
+            }
         }
     }
 
@@ -127,7 +107,6 @@ impl Node {
             return;
         }
         match self.turn(now, out) {
-            (Role::Leader(_), _) => self.leader_hears_leader(now, source, from, word, out),
             (Role::Candidate(candidate), mut turn) => {
                 candidate.hears_leader(&mut turn, source, from, word);
             }
@@ -137,32 +116,7 @@ impl Node {
             (Role::Joining(joining), mut turn) => {
                 joining.hears_leader(&mut turn, source, from, word);
             }
-        }
-    }
-
-    fn leader_hears_leader(
-        &mut self,
-        now: Time,
-        source: SocketAddrV4,
-        from: &Contact,
-        word: &Coordinator,
-        out: &mut Vec<Output>,
-    ) {
-        let announcement = word.leader.member == from.member;
-        if announcement {
-            self.court(now, word, out);
-        } else {
-            // Somebody who follows it speaks of it.
-            self.meet(now, word, out);
-        }
-        if self.env.is_due(now, source) {
-            let own = self.env.announcement(None, None);
-            self.env.answer_to(now, source, Message::Coordinator(own), out);
-            if announcement {
-                self.invite(now, word, out);
-            } else {
-                self.invite_through(now, from, out);
-            }
+            (Role::Leader(leader), mut turn) => leader.hears_leader(&mut turn, source, from, word),
         }
     }
 
@@ -190,6 +144,49 @@ impl Node {
                 joining.on_turned_away(&mut turn, from.id(), rejected.ask);
             }
             ((_, turn), _) => turn.env.reject(Some(from.id()), "datagram", "REJECTED", turn.out),
+        }
+    }
+}
+
+impl Leader {
+    fn hears_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        source: SocketAddrV4,
+        join: JoinRequest,
+    ) -> Flow {
+        let (from, ask) = (join.from.member.clone(), join.ask);
+        self.on_entrant(turn, Via::Datagram(source), join)?;
+        // A link from somebody to a member does not bring it in.
+        if !turn.env.links.is_linked(&from) && turn.env.is_due(turn.now, source) {
+            let word = turn.env.announcement(Some(ask), None);
+            turn.env.answer_to(turn.now, source, Message::Coordinator(word), turn.out);
+        }
+        STAY
+    }
+
+    fn hears_leader(
+        &mut self,
+        turn: &mut Turn<'_>,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+    ) {
+        let announcement = word.leader.member == from.member;
+        if announcement {
+            self.court(turn, word);
+        } else {
+            // Somebody who follows it speaks of it.
+            self.meet(turn, word);
+        }
+        if turn.env.is_due(turn.now, source) {
+            let own = turn.env.announcement(None, None);
+            turn.env.answer_to(turn.now, source, Message::Coordinator(own), turn.out);
+            if announcement {
+                self.invite(turn, word);
+            } else {
+                self.invite_through(turn, from);
+            }
         }
     }
 }

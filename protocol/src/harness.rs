@@ -14,9 +14,10 @@ use crate::log::entry::{Entry, Ordered};
 use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
 use crate::log::view::View;
 use crate::node::Node;
-use crate::roles::Role;
 use crate::roles::leader::Leader;
+use crate::roles::{Candidate, Role};
 use crate::time::Time;
+use crate::turn::{Flow, Turn};
 use crate::wire::message::{
     Added, Datagram, Heartbeat, Hello, JoinRequest, Message, SyncAnswer, SyncFinal,
 };
@@ -29,6 +30,24 @@ pub(crate) struct Harness {
     pub(crate) out: Vec<Output>,
     links: BTreeMap<Member, LinkId>,
     accepted: u64,
+}
+
+impl Node {
+    /// Does something as the candidate that it is.
+    pub(crate) fn as_candidate(
+        &mut self,
+        now: Time,
+        out: &mut Vec<Output>,
+        does: impl FnOnce(&mut Candidate, &mut Turn<'_>) -> Flow,
+    ) {
+        let flow = match self.turn(now, out) {
+            (Role::Candidate(candidate), mut turn) => does(candidate, &mut turn),
+            (Role::Joining(_) | Role::Follower(_) | Role::Leader(_), _) => {
+                panic!("it is no candidate")
+            }
+        };
+        self.go(now, flow, out);
+    }
 }
 
 /// `pN` in its first life.
@@ -137,6 +156,20 @@ impl Harness {
     pub(crate) fn leads(&mut self) -> &mut Leader {
         let Role::Leader(leader) = &mut self.node.role else { panic!("it does not lead") };
         leader
+    }
+
+    /// Does something as the leader that it is.
+    pub(crate) fn lead<T>(
+        &mut self,
+        at: Time,
+        act: impl FnOnce(&mut Leader, &mut Turn<'_>) -> T,
+    ) -> T {
+        match self.node.turn(at, &mut self.out) {
+            (Role::Leader(leader), mut turn) => act(leader, &mut turn),
+            (Role::Joining(_) | Role::Follower(_) | Role::Candidate(_), _) => {
+                panic!("it does not lead")
+            }
+        }
     }
 
     pub(crate) fn give(&mut self, input: Input) {

@@ -20,188 +20,153 @@ use crate::log::entry::Entry;
 use crate::log::remarks::Remarks;
 use crate::log::view::View;
 use crate::membership::entrants::{Entrant, start_for};
-use crate::node::Node;
 use crate::report::note::{Evidence, Note};
-use crate::roles::Role;
 use crate::roles::candidate::blocked::survives;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
-use crate::time::Time;
+use crate::turn::{Flow, Next, STAY, Turn, go};
 
-impl Node {
-    pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
-        let batch_at = now + self.env.config.knobs().join_batch;
-        let leader = self.role.leader();
-        if leader.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
-            leader.leavers.insert(from.id.clone());
-            leader.batch_at = leader.batch_at.or(Some(batch_at));
+impl Leader {
+    /// A member asks to leave.
+    pub(crate) fn on_member_leaves(&mut self, turn: &Turn<'_>, from: &Member) {
+        let batch_at = turn.now + turn.env.config.knobs().join_batch;
+        if self.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
+            self.leavers.insert(from.id.clone());
+            self.batch_at = self.batch_at.or(Some(batch_at));
         }
     }
 
     /// Removes a member that has failed; the next view says so.
-    pub(crate) fn evict(&mut self, contact: &Contact, evidence: &Evidence, out: &mut Vec<Output>) {
+    pub(crate) fn evict(&mut self, turn: &mut Turn<'_>, contact: &Contact, evidence: &Evidence) {
         let silent = matches!(evidence, Evidence::Silence { .. } | Evidence::NoAnswer { .. });
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.failed.iter().any(|(failed, _)| failed.member == contact.member) {
+        if self.failed.iter().any(|(failed, _)| failed.member == contact.member) {
             return;
         }
-        leader.failed.push((contact.clone(), silent));
+        self.failed.push((contact.clone(), silent));
         let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-        self.env.suspicions.note(&peer, evidence.to_string());
-        out.push(Output::Note(Note::Suspect { peer, peer_inc, evidence: evidence.clone() }));
+        turn.env.suspicions.note(&peer, evidence.to_string());
+        turn.out.push(Output::Note(Note::Suspect { peer, peer_inc, evidence: evidence.clone() }));
     }
 
     /// Numbers the next view, if one is due and may be numbered.
-    pub(crate) fn change_view(&mut self, now: Time, out: &mut Vec<Output>) {
-        let primary = self.env.config.is_primary();
-        if primary
-            && matches!(&self.role, Role::Leader(leader) if !leader.failed.is_empty())
-            && self.doubt_quorum(now, out)
-        {
-            return;
+    pub(crate) fn change_view(&mut self, turn: &mut Turn<'_>) -> Flow {
+        if turn.env.config.is_primary() && !self.failed.is_empty() {
+            self.doubt_quorum(turn)?;
         }
-        let Role::Leader(leader) = &mut self.role else { return };
         // Whoever has failed cannot clear the doubt, so it stops counting for it.
-        leader.clear_doubt();
-        let batch_due = leader.batch_at.is_some_and(|at| at <= now);
-        if leader.failed.is_empty() && !batch_due || !leader.is_numbering() || leader.unsettled {
-            return;
+        self.clear_doubt();
+        let batch_due = self.batch_at.is_some_and(|at| at <= turn.now);
+        if self.failed.is_empty() && !batch_due || !self.is_numbering() || self.unsettled {
+            return STAY;
         }
-        let Some(view) = self.env.log.view().cloned() else { return };
-        let failed = std::mem::take(&mut leader.failed);
-        let mut left = Vec::new();
-        let mut entrants = Vec::new();
+        let Some(view) = turn.env.log.view().cloned() else { unreachable!("{NO_VIEW}") };
+        let failed = std::mem::take(&mut self.failed);
+        let mut change = Change { failed, left: Vec::new(), entrants: Vec::new() };
         if batch_due {
-            leader.batch_at = None;
-            // Who builds this epoch's log is sent no entry, so it would not learn that it may go.
-            left = leader
-                .leavers
-                .extract_if(.., |id| {
-                    leader.progress.get(id).is_none_or(|progress| progress.adopted)
-                })
-                .collect();
-            if primary {
-                let later = hold_back(&view, &failed, &mut left);
-                leader.batch_at = later.first().map(|_| now);
-                leader.leavers.extend(later);
-            }
-            let is_gone = |id: &PeerId| {
-                view.find(id).is_none()
-                    || failed.iter().any(|(contact, _)| contact.id() == id)
-                    || left.contains(id)
-            };
-            // Its link may have gone since it asked; with the next one it is ready again.
-            let is_linked = |entrant: &&Entrant| {
-                entrant.ready && self.env.links.is_linked(&entrant.contact.member)
-            };
-            let is_ripe = |entrant: &&Entrant| {
-                is_linked(entrant) && (entrant.asked || entrant.promised <= leader.epoch)
-            };
-            entrants = leader
-                .entrants
-                .values()
-                .filter(|entrant| is_ripe(entrant) && is_gone(entrant.contact.id()))
-                .cloned()
-                .collect();
-            if let Some(above) = entrants
-                .iter()
-                .map(|entrant| &entrant.promised)
-                .max()
-                .filter(|above| **above > leader.epoch)
-                .cloned()
-            {
-                // They have promised to accept nothing below that; so this leader moves above it
-                // first.
-                leader.leavers.extend(left);
-                leader.failed = failed;
-                leader.batch_at = Some(now);
-                self.renew(now, &above, out);
-                return;
-            }
-            let is_left = |contact: &&Contact| !is_gone(contact.id());
-            let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
-            // Several have asked while there was room for one; the others ask again, and are told
-            // that there is none.
-            let room = self.env.config.knobs().members_max.saturating_sub(kept.len() as u64);
-            entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-            if primary {
-                entrants.truncate(leader.bearable(&self.env.me.member, &kept));
-            }
+            self.add_batch(turn, &view, &mut change)?;
         }
-        let gone = |contact: &&Contact| {
-            !failed.iter().any(|(other, _)| other.member == contact.member)
-                && !left.contains(contact.id())
-        };
-        let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
+        let mut members: Vec<Contact> =
+            view.members.iter().filter(|contact| change.keeps(contact)).cloned().collect();
         if batch_due {
-            self.env.renew_contacts(&mut members);
+            turn.env.renew_contacts(&mut members);
         }
-        members.extend(entrants.iter().map(|entrant| entrant.contact.clone()));
-        let next =
-            View::new(view.view_id.next(), self.env.log.epoch(), self.env.me.id().clone(), members);
-        for (contact, silent) in &failed {
-            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-            out.push(Output::Note(Note::Failed {
-                peer,
-                peer_inc,
-                silent: *silent,
-                ordered: next.ids(),
-            }));
-        }
-        for contact in left.iter().filter_map(|id| view.find(id)) {
-            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-            out.push(Output::Note(Note::Left { peer, peer_inc, ordered: next.ids() }));
-        }
+        members.extend(change.entrants.iter().map(|entrant| entrant.contact.clone()));
+        let me = turn.env.me.id().clone();
+        let next = View::new(view.view_id.next(), turn.env.log.epoch(), me, members);
+        change.tell(&view, &next, turn.out);
         if next.members == view.members {
-            return;
+            return STAY;
         }
         let why = |id: &PeerId, suspected| {
-            if left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected }
+            if change.left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected }
         };
-        let next = self.env.with_remarks(next, &view, why);
-        self.env.append(Entry::View(next), out);
-        self.unsettle();
-        let silent = failed
-            .into_iter()
-            .filter(|(_, silent)| *silent)
-            .map(|(contact, _)| contact.member)
+        let next = turn.env.with_remarks(next, &view, why);
+        turn.env.append(Entry::View(next), turn.out);
+        self.unsettle(turn.env);
+        self.follow_members(turn, change);
+        STAY
+    }
+
+    /// Those who leave and those who come in with the view that is due.
+    fn add_batch(&mut self, turn: &Turn<'_>, view: &View, change: &mut Change) -> Flow {
+        let primary = turn.env.config.is_primary();
+        self.batch_at = None;
+        // Who builds this epoch's log is sent no entry, so it would not learn that it may go.
+        change.left = self
+            .leavers
+            .extract_if(.., |id| self.progress.get(id).is_none_or(|progress| progress.adopted))
             .collect();
-        self.follow_members(now, entrants, &silent, out);
+        if primary {
+            let later = hold_back(view, &change.failed, &mut change.left);
+            self.batch_at = later.first().map(|_| turn.now);
+            self.leavers.extend(later);
+        }
+        // Its link may have gone since it asked; with the next one it is ready again.
+        let is_linked =
+            |entrant: &&Entrant| entrant.ready && turn.env.links.is_linked(&entrant.contact.member);
+        let is_ripe = |entrant: &&Entrant| {
+            is_linked(entrant) && (entrant.asked || entrant.promised <= self.epoch)
+        };
+        let mut entrants: Vec<Entrant> = self
+            .entrants
+            .values()
+            .filter(|entrant| is_ripe(entrant) && change.is_gone(view, entrant.contact.id()))
+            .cloned()
+            .collect();
+        if let Some(above) = entrants
+            .iter()
+            .map(|entrant| &entrant.promised)
+            .max()
+            .filter(|above| **above > self.epoch)
+            .cloned()
+        {
+            // They have promised to accept nothing below that; so this leader moves above it first.
+            self.leavers.extend(std::mem::take(&mut change.left));
+            self.failed = std::mem::take(&mut change.failed);
+            self.batch_at = Some(turn.now);
+            return go(Next::Renew { above });
+        }
+        let is_left = |contact: &&Contact| !change.is_gone(view, contact.id());
+        let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
+        // Several have asked while there was room for one; the others ask again, and are told that
+        // there is none.
+        let room = turn.env.config.knobs().members_max.saturating_sub(kept.len() as u64);
+        entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        if primary {
+            entrants.truncate(self.bearable(&turn.env.me.member, &kept));
+        }
+        change.entrants = entrants;
+        STAY
     }
 
     /// The followers become those of the newest view; whoever is new is told so, whoever is out is
     /// sent the entry that says it. Who is out for its silence may be heard and not hear: it comes
     /// back over a new connection, which proves both ways.
-    fn follow_members(
-        &mut self,
-        now: Time,
-        entrants: Vec<Entrant>,
-        silent: &BTreeSet<Member>,
-        out: &mut Vec<Output>,
-    ) {
-        let (view_at, awaits) = (self.env.log.view_at(), self.env.log.unsafe_to());
-        let Some(view) = self.env.log.view().cloned() else { return };
+    fn follow_members(&mut self, turn: &mut Turn<'_>, change: Change) {
+        let Change { failed, entrants, .. } = change;
+        let is_silent = |member: &Member| {
+            failed.iter().any(|(other, silent)| *silent && other.member == *member)
+        };
+        let (view_at, awaits) = (turn.env.log.view_at(), turn.env.log.unsafe_to());
+        let Some(view) = turn.env.log.view().cloned() else { unreachable!("{NO_VIEW}") };
         self.follow_moves(&view);
-        let forget_at = now + self.env.config.knobs().heartbeat_timeout;
-        let Role::Leader(leader) = &mut self.role else { return };
-        let out_of_it: Vec<PeerId> = leader
+        let forget_at = turn.now + turn.env.config.knobs().heartbeat_timeout;
+        let out_of_it: Vec<Progress> = self
             .progress
-            .values()
-            .filter(|f| !view.names(&f.contact.member))
-            .map(|f| f.contact.id().clone())
+            .extract_if(.., |_, progress| !view.names(&progress.contact.member))
+            .map(|(_, progress)| progress)
             .collect();
-        for id in out_of_it {
-            let Some(progress) = leader.progress.remove(&id) else { continue };
+        for progress in out_of_it {
             let member = progress.contact.member.clone();
-            let is_silent = silent.contains(&member);
+            let is_silent = is_silent(&member);
             if !progress.adopted || is_silent && !progress.has_answered() {
                 if is_silent {
-                    self.env.links.hang_up_on(&member, out);
+                    turn.env.links.hang_up_on(&member, turn.out);
                 }
             } else {
-                let old_links = if is_silent { self.env.links.all_to(&member) } else { Vec::new() };
-                leader.parting.push(Parting {
+                let old_links = if is_silent { turn.env.links.all_to(&member) } else { Vec::new() };
+                self.parting.push(Parting {
                     member,
                     cursor: progress.cursor,
                     until: view_at,
@@ -211,49 +176,45 @@ impl Node {
                 });
             }
             if progress.adopted {
-                leader.depart(&progress);
+                self.depart(&progress);
             }
         }
-        leader.clear_doubt();
+        self.clear_doubt();
         for entrant in entrants {
-            let Role::Leader(leader) = &mut self.role else { return };
-            leader.entrants.remove(entrant.contact.id());
-            let progress = Progress::newcomer(entrant.contact.clone(), entrant.ask, view_at, now);
-            leader.progress.insert(entrant.contact.id().clone(), progress);
-            let start = start_for(&self.env.log, &entrant.past);
-            self.admit(now, &entrant.contact.member, entrant.ask, start, out);
+            self.entrants.remove(entrant.contact.id());
+            let progress =
+                Progress::newcomer(entrant.contact.clone(), entrant.ask, view_at, turn.now);
+            self.progress.insert(entrant.contact.id().clone(), progress);
+            let start = start_for(&turn.env.log, &entrant.past);
+            self.admit(turn, &entrant.contact.member, entrant.ask, start);
         }
-        self.env.wants_changed = true;
+        turn.env.wants_changed = true;
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.
     pub(crate) fn on_member_gone(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         member: &Member,
         replaced_by: Option<Incarnation>,
-        out: &mut Vec<Output>,
     ) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member)
-            && let Some(entrant) = leader.entrants.remove(&member.id)
+        if self.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member)
+            && let Some(entrant) = self.entrants.remove(&member.id)
         {
-            let dials = self.env.links.vain_dials(member).unwrap_or(1);
-            self.env.strangers.on_vain_dials(now, entrant.contact.address, dials);
-            self.env.wants_changed = true;
+            let dials = turn.env.links.vain_dials(member).unwrap_or(1);
+            turn.env.strangers.on_vain_dials(turn.now, entrant.contact.address, dials);
+            turn.env.wants_changed = true;
         }
-        self.stop_merge_request(now, |merge_request| merge_request.leader.member == *member);
-        self.forget_invited(member);
-        let Role::Leader(leader) = &self.role else { return };
-        let Some(contact) =
-            leader.progress.get(&member.id).map(|progress| progress.contact.clone())
+        self.stop_merge_request(turn, |merge_request| merge_request.leader.member == *member);
+        self.forget_invited(turn, member);
+        let Some(contact) = self.progress.get(&member.id).map(|progress| progress.contact.clone())
         else {
             return;
         };
         if contact.member == *member {
             let evidence = replaced_by
                 .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
-            self.evict(&contact, &evidence, out);
+            self.evict(turn, &contact, &evidence);
         }
     }
 }
@@ -293,6 +254,48 @@ impl Leader {
     }
 }
 
+/// What the next view changes.
+struct Change {
+    /// Who has failed, and whether it was only silent.
+    failed: Vec<(Contact, bool)>,
+    /// Who has asked to leave.
+    left: Vec<PeerId>,
+    /// Who comes in.
+    entrants: Vec<Entrant>,
+}
+
+impl Change {
+    /// Whether nobody of that name stays in the view.
+    fn is_gone(&self, view: &View, id: &PeerId) -> bool {
+        view.find(id).is_none()
+            || self.failed.iter().any(|(contact, _)| contact.id() == id)
+            || self.left.contains(id)
+    }
+
+    /// Whether that very peer stays.
+    fn keeps(&self, contact: &Contact) -> bool {
+        !self.failed.iter().any(|(other, _)| other.member == contact.member)
+            && !self.left.contains(contact.id())
+    }
+
+    /// Tells who goes, and why.
+    fn tell(&self, view: &View, next: &View, out: &mut Vec<Output>) {
+        for (contact, silent) in &self.failed {
+            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+            out.push(Output::Note(Note::Failed {
+                peer,
+                peer_inc,
+                silent: *silent,
+                ordered: next.ids(),
+            }));
+        }
+        for contact in self.left.iter().filter_map(|id| view.find(id)) {
+            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+            out.push(Output::Note(Note::Left { peer, peer_inc, ordered: next.ids() }));
+        }
+    }
+}
+
 /// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view;
 /// returns the others.
 fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) -> BTreeSet<PeerId> {
@@ -306,6 +309,9 @@ fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) ->
     }
     later
 }
+
+/// Whoever leads has numbered a view, or waits for the one of its log to become stable.
+pub(crate) const NO_VIEW: &str = "the log of a leader holds a view";
 
 #[cfg(test)]
 mod tests {
@@ -489,7 +495,9 @@ mod tests {
         harness.greet(&reborn(2), nothing());
         harness.say(&reborn(2), request(&reborn(2)));
         harness.rest(Duration::from_millis(20) - MICRO);
-        harness.node.evict(&peer(2), &Evidence::Refused, &mut harness.out);
+        harness.lead(harness.now, |leader, turn| {
+            leader.evict(turn, &peer(2), &Evidence::Refused);
+        });
         harness.now += MICRO;
         harness.give(Input::Wake);
         let view = harness.node.env.log.view().expect("a view");

@@ -310,9 +310,9 @@ impl Node {
         self.rebuild_in_time(now, out);
         let flow = match self.turn(now, out) {
             (Role::Candidate(candidate), mut turn) => candidate.elect_in_time(&mut turn),
-            (Role::Leader(leader), mut turn) => leader.lead_in_time(&mut turn),
             (Role::Joining(joining), mut turn) => joining.in_time(&mut turn),
             (Role::Follower(follower), mut turn) => follower.miss_in_time(&mut turn),
+            (Role::Leader(leader), mut turn) => leader.lead_in_time(&mut turn),
         };
         self.go(now, flow, out);
     }
@@ -326,7 +326,15 @@ impl Node {
         self.env.more_at = None;
         self.env.answered.clear();
         match self.turn(now, out) {
-            (Role::Leader(_), _) => self.settle_leader(now, out),
+            (Role::Leader(leader), mut turn) => {
+                let flow = leader.change_view(&mut turn);
+                self.go(now, flow, out);
+                // It leads again at once where its new claim has nobody to wait for.
+                if let (Role::Leader(leader), mut turn) = self.turn(now, out) {
+                    let flow = leader.settle(&mut turn);
+                    self.go(now, flow, out);
+                }
+            }
             (Role::Follower(follower), mut turn) => follower.settle(&mut turn),
             (Role::Joining(_) | Role::Candidate(_), _) => {}
         }

@@ -10,8 +10,8 @@ use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::{Output, StopReason};
 use crate::report::note::Cause;
-use crate::roles::candidate::claim::FirstEntry;
 use crate::roles::leader::Leader;
+use crate::roles::leader::first_entry::FirstEntry;
 use crate::time::Time;
 use crate::wire::message::Election;
 

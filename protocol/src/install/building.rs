@@ -17,6 +17,7 @@ use crate::log::tail::Tail;
 use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::follower::RUN_BYTES;
+use crate::roles::leader::Leader;
 use crate::roles::{Candidate, Follower, Joining, Role};
 use crate::time::Time;
 use crate::turn::{Flow, Next, STAY, Turn, go};
@@ -168,6 +169,13 @@ impl Candidate {
             }
             Listed::Others | Listed::Nowhere => STAY,
         }
+    }
+}
+
+impl Leader {
+    /// The cut of another leader, which this one has promised nothing.
+    pub(crate) fn on_cut(&self, turn: &mut Turn<'_>, from: &Member, last: &SyncFinal) {
+        let _nobody = turn.env.listed(from, last, turn.out);
     }
 }
 

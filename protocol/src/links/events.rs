@@ -29,10 +29,13 @@ impl Node {
             return;
         }
         match self.turn(now, out) {
-            (Role::Leader(_), _) => self.leader_is_linked(now, member, end, out),
             (Role::Candidate(candidate), mut turn) => candidate.is_linked(&mut turn, member, end),
             (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
             (Role::Joining(joining), mut turn) => joining.is_linked(&mut turn, member),
+            (Role::Leader(leader), mut turn) => {
+                let flow = leader.is_linked(&mut turn, member, end);
+                self.go(now, flow, out);
+            }
         }
     }
 
@@ -40,13 +43,10 @@ impl Node {
     /// again on the others.
     pub(crate) fn on_thinned(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         match self.turn(now, out) {
-            (Role::Leader(_), _) => {
-                self.resume_at_acked(now, member, out);
-                self.ask_to_merge(now, member, out);
-            }
             (Role::Candidate(candidate), mut turn) => candidate.put_question(&mut turn, member),
             (Role::Follower(follower), mut turn) => follower.is_linked(&mut turn, member),
             (Role::Joining(joining), mut turn) => joining.ask_to_join(&mut turn, member),
+            (Role::Leader(leader), mut turn) => leader.is_thinned(&mut turn, member),
         }
     }
 
@@ -59,13 +59,16 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let flow = match self.turn(now, out) {
-            (Role::Leader(_), _) => return self.on_member_gone(now, member, replaced_by, out),
             (Role::Candidate(candidate), mut turn) => {
                 candidate.loses(&mut turn, member, replaced_by)
             }
             (Role::Follower(follower), mut turn) => follower.loses(&mut turn, member, replaced_by),
             (Role::Joining(joining), turn) => {
                 joining.forget_target(now, turn.env, member);
+                STAY
+            }
+            (Role::Leader(leader), mut turn) => {
+                leader.on_member_gone(&mut turn, member, replaced_by);
                 STAY
             }
         };

@@ -9,10 +9,10 @@ use crate::io::Output;
 use crate::log::Log;
 use crate::log::lineage::EpochStart;
 use crate::membership::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
-use crate::node::Node;
-use crate::roles::Role;
+use crate::roles::leader::Leader;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
 use crate::time::Time;
+use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Added, JoinRequest, Message, Reason, Rejected};
 
 /// A peer that asks to be admitted.
@@ -75,88 +75,107 @@ impl Past {
     }
 }
 
-impl Node {
+impl Leader {
+    /// Somebody asks to be let in, or, as the leader of another group, to bring that one along; or
+    /// a member passes on what it has heard.
+    pub(crate) fn on_join_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Member,
+        join: JoinRequest,
+    ) -> Flow {
+        if join.from.member != *from {
+            let is_self = join.from.birth == turn.env.me.birth;
+            if join.leading.is_none() && !is_self && self.follows(from) {
+                return self.on_entrant(turn, Via::Passed, join);
+            }
+            turn.drop_passed(from, &join);
+        } else if join.leading.is_some() {
+            self.on_merge_request(turn, from, &join);
+        } else {
+            return self.on_entrant(turn, Via::Link(from), join);
+        }
+        STAY
+    }
+
+    /// Somebody asks to be let in.
     pub(crate) fn on_entrant(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         via: Via<'_>,
         join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let contact = join.from.clone();
-        let asked = matches!(via, Via::Link(_));
-        let refused = |reason| Message::Rejected(Rejected { ask: Some(join.ask), reason });
-        if *contact.id() == *self.env.me.id() {
-            let holder = self.env.me.address;
-            self.env.reply(now, via, refused(Reason::DuplicateId { holder }), out);
-            return;
+    ) -> Flow {
+        if turn.env.refuses_name(turn.now, via, &join, turn.out) {
+            return STAY;
         }
-        if let Some(known) = self.env.log.later_incarnation(&contact.member) {
-            let is_out = self.env.log.view().is_none_or(|view| view.find(contact.id()).is_none());
-            if self.env.links.is_linked(&contact.member) {
-                self.env.send(now, &contact.member, refused(Reason::OldIncarnation { known }), out);
-                return;
+        let view = turn.env.log.view();
+        let known = view.and_then(|view| view.find(join.from.id())).cloned();
+        let most = turn.env.config.knobs().members_max;
+        if let Some(known) = known {
+            if known.member == join.from.member {
+                return self.on_member_asks(turn, via, &known, &join);
             }
-            self.env.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-            // Who is heard may hear nobody: like any other that asks it is dialled, and told over
-            // the link.
-            if asked || !is_out {
-                return;
-            }
-        }
-        let known = self.env.log.view().and_then(|view| view.find(contact.id())).cloned();
-        if let Some(known) = &known {
-            if known.member == contact.member {
-                if known.birth != contact.birth {
-                    let known = known.member.inc;
-                    self.env.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-                } else if asked {
-                    self.readmit(now, &join, out);
-                } else {
-                    // It has lost its leader, or somebody speaks in its name: it is told over the
-                    // link, and asks there.
-                    let word = self.env.announcement(Some(join.ask), Some(&contact.member));
-                    self.env.send(now, &contact.member, Message::Coordinator(word), out);
-                }
-                return;
-            }
-        } else if self
-            .env
-            .log
-            .view()
-            .is_some_and(|view| view.size() as u64 >= self.env.config.knobs().members_max)
-        {
-            self.env.reject(
-                Some(contact.id()),
+        } else if view.is_some_and(|view| view.size() as u64 >= most) {
+            turn.env.reject(
+                Some(join.from.id()),
                 "NEW_PEER_REQUEST",
                 "the group has members_max members",
-                out,
+                turn.out,
             );
-            self.env.reply(now, via, refused(Reason::Busy), out);
-            return;
+            turn.env.reply(turn.now, via, refused(join.ask, Reason::Busy), turn.out);
+            return STAY;
         }
-        let ready = asked || self.env.links.is_linked(&contact.member);
-        let may_dial = ready || self.env.strangers.may_dial(now, contact.address);
-        let Role::Leader(leader) = &mut self.role else { return };
-        let by_datagram = leader.entrants.values().filter(|entrant| !entrant.ready).count();
-        let crowded = leader.entrants.len() as u64 >= self.env.config.knobs().members_max
+        self.await_link(turn, via, join);
+        STAY
+    }
+
+    /// A peer that is in the view asks to be let in.
+    fn on_member_asks(
+        &mut self,
+        turn: &mut Turn<'_>,
+        via: Via<'_>,
+        known: &Contact,
+        join: &JoinRequest,
+    ) -> Flow {
+        if known.birth != join.from.birth {
+            let reason = Reason::OldIncarnation { known: known.member.inc };
+            turn.env.reply(turn.now, via, refused(join.ask, reason), turn.out);
+        } else if matches!(via, Via::Link(_)) {
+            return self.readmit(turn, join);
+        } else {
+            // It has lost its leader, or somebody speaks in its name: it is told over the link, and
+            // asks there.
+            let word = turn.env.announcement(Some(join.ask), Some(&join.from.member));
+            turn.env.send(turn.now, &join.from.member, Message::Coordinator(word), turn.out);
+        }
+        STAY
+    }
+
+    /// Somebody that is not in the view asks to be let in: it is, once a link to it stands.
+    fn await_link(&mut self, turn: &mut Turn<'_>, via: Via<'_>, join: JoinRequest) {
+        let contact = join.from.clone();
+        let asked = matches!(via, Via::Link(_));
+        let ready = asked || turn.env.links.is_linked(&contact.member);
+        let may_dial = ready || turn.env.strangers.may_dial(turn.now, contact.address);
+        let by_datagram = self.entrants.values().filter(|entrant| !entrant.ready).count();
+        let crowded = self.entrants.len() as u64 >= turn.env.config.knobs().members_max
             || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
-        if crowded && !leader.entrants.contains_key(contact.id()) {
-            self.env.reply(now, via, refused(Reason::Busy), out);
+        if crowded && !self.entrants.contains_key(contact.id()) {
+            turn.env.reply(turn.now, via, refused(join.ask, Reason::Busy), turn.out);
             return;
         }
         if !may_dial {
             return;
         }
-        let other = leader.entrants.get_mut(contact.id());
+        let other = self.entrants.get_mut(contact.id());
         if let Some(other) = other.filter(|other| !asked && other.ready) {
             // What it has said itself is not replaced by what may be anybody's word.
             if other.contact.member == contact.member {
-                other.seen = now;
+                other.seen = turn.now;
             }
             return;
         }
-        let before = leader
+        let before = self
             .entrants
             .get(contact.id())
             .filter(|entrant| entrant.contact.member == contact.member);
@@ -165,142 +184,125 @@ impl Node {
         let first_copy = |entrant: &&Entrant| {
             !asked
                 && entrant.contact.birth == contact.birth
-                && now.since(entrant.seen) < ONE_ANNOUNCEMENT
+                && turn.now.since(entrant.seen) < ONE_ANNOUNCEMENT
         };
         let kept = before.filter(first_copy).map(|entrant| entrant.contact.clone());
         let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
         let contact = kept.unwrap_or(contact);
         let id = contact.id().clone();
-        let entrant = Entrant { ask, promised, past, asked, ready, probing, seen: now, contact };
-        leader.entrants.insert(id.clone(), entrant);
-        self.probe_older_life(now, &id);
-        let Role::Leader(leader) = &mut self.role else { return };
-        if ready && leader.batch_at.is_none() {
-            leader.batch_at = Some(now + self.env.config.knobs().join_batch);
+        let entrant =
+            Entrant { ask, promised, past, asked, ready, probing, seen: turn.now, contact };
+        self.entrants.insert(id.clone(), entrant);
+        self.probe_older_life(turn, &id);
+        if ready && self.batch_at.is_none() {
+            self.batch_at = Some(turn.now + turn.env.config.knobs().join_batch);
         }
-        self.env.wants_changed = true;
+        turn.env.wants_changed = true;
     }
 
     /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that
     /// one is asked for a beat, once.
-    pub(crate) fn probe_older_life(&mut self, now: Time, id: &PeerId) {
-        let knows = self.env.log.view().is_some_and(|view| view.find(id).is_some());
-        let Role::Leader(leader) = &mut self.role else { return };
+    pub(crate) fn probe_older_life(&mut self, turn: &Turn<'_>, id: &PeerId) {
+        let knows = turn.env.log.view().is_some_and(|view| view.find(id).is_some());
         if knows
-            && leader
+            && self
                 .entrants
                 .get(id)
                 .is_some_and(|entrant| entrant.ready && entrant.probing.is_none())
         {
-            let probe = leader.beat_now(now);
-            leader.entrants.entry(id.clone()).and_modify(|entrant| entrant.probing = Some(probe));
+            let probe = self.beat_now(turn.now);
+            self.entrants.entry(id.clone()).and_modify(|entrant| entrant.probing = Some(probe));
         }
     }
 
     /// A link to somebody stands: if it asks to be admitted, it can be now.
-    pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let batch_at = now + self.env.config.knobs().join_batch;
-        let said = self.env.links.contact(member).cloned();
-        let later = self.env.log.later_incarnation(member);
-        let Role::Leader(leader) = &mut self.role else { return };
+    pub(crate) fn on_entrant_linked(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        let batch_at = turn.now + turn.env.config.knobs().join_batch;
+        let said = turn.env.links.contact(member).cloned();
+        let later = turn.env.log.later_incarnation(member);
         let Some(entrant) =
-            leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member)
+            self.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member)
         else {
             return;
         };
         if let Some(known) = later {
-            let refused = Message::Rejected(Rejected {
-                ask: Some(entrant.ask),
-                reason: Reason::OldIncarnation { known },
-            });
-            leader.entrants.remove(&member.id);
-            self.env.wants_changed = true;
-            self.env.send(now, member, refused, out);
+            let refused = refused(entrant.ask, Reason::OldIncarnation { known });
+            self.entrants.remove(&member.id);
+            turn.env.wants_changed = true;
+            turn.env.send(turn.now, member, refused, turn.out);
             return;
         }
         entrant.ready = true;
         entrant.contact = said.unwrap_or(entrant.contact.clone());
-        leader.batch_at = leader.batch_at.or(Some(batch_at));
-        let ask = (!entrant.asked && entrant.promised > leader.epoch).then_some(entrant.ask);
+        self.batch_at = self.batch_at.or(Some(batch_at));
+        let ask = (!entrant.asked && entrant.promised > self.epoch).then_some(entrant.ask);
         if ask.is_some() {
-            let word = self.env.announcement(ask, Some(member));
-            self.env.send(now, member, Message::Coordinator(word), out);
+            let word = turn.env.announcement(ask, Some(member));
+            turn.env.send(turn.now, member, Message::Coordinator(word), turn.out);
         }
-        self.probe_older_life(now, &member.id);
+        self.probe_older_life(turn, &member.id);
     }
 
     /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a
     /// duplicate.
     pub(crate) fn refuse_duplicates(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         of: &Member,
         holder: &Contact,
         beat: u64,
-        out: &mut Vec<Output>,
     ) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let proven = leader
+        let proven = self
             .entrants
             .get(&of.id)
             .is_some_and(|entrant| entrant.probing.is_some_and(|probe| beat >= probe));
         if !proven {
             return;
         }
-        if let Some(entrant) = leader.entrants.remove(&of.id) {
-            let reason = Reason::DuplicateId { holder: holder.address };
-            let word = Message::Rejected(Rejected { ask: Some(entrant.ask), reason });
-            self.env.send(now, &entrant.contact.member, word, out);
-            self.env.wants_changed = true;
+        if let Some(entrant) = self.entrants.remove(&of.id) {
+            let word = refused(entrant.ask, Reason::DuplicateId { holder: holder.address });
+            turn.env.send(turn.now, &entrant.contact.member, word, turn.out);
+            turn.env.wants_changed = true;
         }
     }
 
     /// A peer that is in the view asks again: it is told again.
-    pub(crate) fn readmit(&mut self, now: Time, join: &JoinRequest, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        if join.promised > leader.epoch {
-            let above = join.promised.clone();
+    pub(crate) fn readmit(&mut self, turn: &mut Turn<'_>, join: &JoinRequest) -> Flow {
+        if join.promised > self.epoch {
             // Even in doubt: a claim is safe whoever makes it, and it ends the doubt.
-            if !leader.is_retiring() {
-                self.renew(now, &above, out);
+            if self.is_retiring() {
+                return STAY;
             }
-            return;
+            return go(Next::Renew { above: join.promised.clone() });
         }
-        if leader.progress.contains_key(join.from.id())
-            && self.env.links.is_linked(&join.from.member)
+        if self.progress.contains_key(join.from.id()) && turn.env.links.is_linked(&join.from.member)
         {
-            let start = start_for(&self.env.log, &Past::of(join));
-            self.admit(now, &join.from.member, join.ask, start, out);
+            let start = start_for(&turn.env.log, &Past::of(join));
+            self.admit(turn, &join.from.member, join.ask, start);
         }
+        STAY
     }
 
     /// Sends a snapshot, and streams what comes above it.
-    pub(crate) fn admit(
-        &mut self,
-        now: Time,
-        member: &Member,
-        ask: u64,
-        start: Seq,
-        out: &mut Vec<Output>,
-    ) {
-        let epoch = self.env.log.epoch();
-        let snapshot = self.env.log.snapshot(start);
+    pub(crate) fn admit(&mut self, turn: &mut Turn<'_>, member: &Member, ask: u64, start: Seq) {
+        let epoch = turn.env.log.epoch();
+        let snapshot = turn.env.log.snapshot(start);
         let cursor = snapshot.seq;
-        let (view_at, high) = (self.env.log.view_at(), self.env.log.contiguous());
-        let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(progress) = leader.progress.get_mut(&member.id) {
-            progress.admit(ask, cursor, high, now);
+        let (view_at, high) = (turn.env.log.view_at(), turn.env.log.contiguous());
+        if let Some(progress) = self.progress.get_mut(&member.id) {
+            progress.admit(ask, cursor, high, turn.now);
         }
-        self.env.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
+        let word = Message::Added(Added { ask, epoch, snapshot, view_at });
+        turn.env.send(turn.now, member, word, turn.out);
     }
 
     /// Entrants that have stopped asking are forgotten.
-    pub(crate) fn forget_entrants(&mut self, now: Time) {
-        let patience = self.env.config.knobs().join_patience.max(ASKED_AGAIN);
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Env { links, strangers, .. } = &mut self.env;
-        let before = leader.entrants.len();
-        leader.entrants.retain(|_, entrant| {
+    pub(crate) fn forget_entrants(&mut self, turn: &mut Turn<'_>) {
+        let patience = turn.env.config.knobs().join_patience.max(ASKED_AGAIN);
+        let now = turn.now;
+        let Env { links, strangers, .. } = &mut *turn.env;
+        let before = self.entrants.len();
+        self.entrants.retain(|_, entrant| {
             let vain = links
                 .vain_dials(&entrant.contact.member)
                 .filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
@@ -309,11 +311,42 @@ impl Node {
             }
             vain.is_none() && now.since(entrant.seen) < patience
         });
-        self.env.wants_changed |= leader.entrants.len() != before;
+        turn.env.wants_changed |= self.entrants.len() != before;
     }
 }
 
+fn refused(ask: u64, reason: Reason) -> Message {
+    Message::Rejected(Rejected { ask: Some(ask), reason })
+}
+
 impl Env {
+    /// Whether somebody asks under this peer's own name, or in a life that is over; it is told so.
+    fn refuses_name(
+        &mut self,
+        now: Time,
+        via: Via<'_>,
+        join: &JoinRequest,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let contact = &join.from;
+        if *contact.id() == *self.me.id() {
+            let holder = self.me.address;
+            self.reply(now, via, refused(join.ask, Reason::DuplicateId { holder }), out);
+            return true;
+        }
+        let Some(known) = self.log.later_incarnation(&contact.member) else { return false };
+        let is_out = self.log.view().is_none_or(|view| view.find(contact.id()).is_none());
+        let refused = refused(join.ask, Reason::OldIncarnation { known });
+        if self.links.is_linked(&contact.member) {
+            self.send(now, &contact.member, refused, out);
+            return true;
+        }
+        self.reply(now, via, refused, out);
+        // Who is heard may hear nobody: like any other that asks it is dialled, and told over the
+        // link.
+        matches!(via, Via::Link(_)) || !is_out
+    }
+
     /// Answers on the way that a word has come.
     pub(crate) fn reply(
         &mut self,

@@ -8,14 +8,14 @@
 use std::time::Duration;
 
 use crate::env::Env;
-use crate::id::{Member, Oseq};
+use crate::id::Oseq;
 use crate::io::{Output, StopReason};
 use crate::node::Node;
 use crate::report::note::Note;
-use crate::roles::leader::{Retiring, Successor};
+use crate::roles::leader::{Leader, Retiring, Successor};
 use crate::roles::{Follower, Leaving, Role};
 use crate::time::Time;
-use crate::turn::Turn;
+use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Message, Reason};
 
 impl Node {
@@ -43,72 +43,18 @@ impl Node {
         }
     }
 
-    /// See [`Follower::say_leave`].
-    pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Role::Follower(follower) = &self.role {
-            follower.say_leave(now, &mut self.env, out);
-        }
-    }
-
     pub(crate) fn leave_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(leaving) = self.env.leaving else { return };
         if leaving.until <= now {
             self.stop(StopReason::LeftUnconfirmed, out);
             return;
         }
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.is_retiring() || leaving.linger_until > now {
-            return;
-        }
-        let staying = leader
-            .progress
-            .values()
-            .filter(|progress| progress.adopted && !leader.leavers.contains(progress.contact.id()));
-        match staying.max_by_key(|progress| progress.contact.priority()) {
-            Some(progress) => {
-                let into = Successor::Member(progress.contact.member.clone());
-                leader.retiring =
-                    Some(Retiring { until: now + self.env.config.knobs().sync_timeout, into });
+        match self.turn(now, out) {
+            (Role::Leader(leader), mut turn) => {
+                let flow = leader.appoint_successor(&mut turn, leaving);
+                self.go(now, flow, out);
             }
-            None if leader.progress.is_empty() => self.stop(StopReason::Left, out),
-            // The others leave too: the view without them is on its way, and after it this peer is
-            // alone.
-            None => {
-                self.env.leaving = Some(Leaving { linger_until: now + LINGER_LEAST, ..leaving });
-            }
-        }
-    }
-
-    /// A retiring leader goes as soon as everyone has everything.
-    pub(crate) fn retire(&mut self, now: Time, out: &mut Vec<Output>) {
-        let contiguous = self.env.log.contiguous();
-        let Role::Leader(leader) = &self.role else { return };
-        let Some(retiring) = &leader.retiring else { return };
-        let waits = !leader.is_level(contiguous) && retiring.until > now;
-        let epoch = leader.epoch.clone();
-        let progress: Vec<Member> =
-            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
-        match retiring.into.clone() {
-            Successor::Better(successor) => self.yield_when_level(now, &successor, out),
-            Successor::Member(_) | Successor::Group(_) if waits => {}
-            Successor::Member(successor) => {
-                let why = format!("it leaves and hands over to {}", successor.id);
-                out.push(Output::Note(Note::StepDown { log: self.env.log.name(), epoch, why }));
-                self.hand_over(now, &successor, out);
-            }
-            Successor::Group(leader) => {
-                let why = format!("the group becomes part of that of {}", leader.id());
-                out.push(Output::Note(Note::StepDown {
-                    log: self.env.log.name(),
-                    epoch: epoch.clone(),
-                    why,
-                }));
-                for member in progress {
-                    self.env.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
-                }
-                self.env.merging = true;
-                self.become_joining(now, Some(leader), out);
-            }
+            (Role::Joining(_) | Role::Follower(_) | Role::Candidate(_), _) => {}
         }
     }
 }
@@ -120,6 +66,61 @@ impl Follower {
     pub(crate) fn say_leave(&self, now: Time, env: &mut Env, out: &mut Vec<Output>) {
         if env.leaving.is_some() && !env.outbox.waits() {
             env.send(now, &self.leader.member, Message::Leave, out);
+        }
+    }
+}
+
+impl Leader {
+    /// Has lingered for the others that leave: hands over to the best of those who stay.
+    fn appoint_successor(&mut self, turn: &mut Turn<'_>, leaving: Leaving) -> Flow {
+        if self.is_retiring() || leaving.linger_until > turn.now {
+            return STAY;
+        }
+        let staying = self
+            .progress
+            .values()
+            .filter(|progress| progress.adopted && !self.leavers.contains(progress.contact.id()));
+        match staying.max_by_key(|progress| progress.contact.priority()) {
+            Some(progress) => {
+                let into = Successor::Member(progress.contact.member.clone());
+                let until = turn.now + turn.env.config.knobs().sync_timeout;
+                self.retiring = Some(Retiring { until, into });
+            }
+            None if self.progress.is_empty() => return go(Next::Stop(StopReason::Left)),
+            // The others leave too: the view without them is on its way, and after it this peer is
+            // alone.
+            None => {
+                let linger_until = turn.now + LINGER_LEAST;
+                turn.env.leaving = Some(Leaving { linger_until, ..leaving });
+            }
+        }
+        STAY
+    }
+
+    /// A retiring leader goes as soon as everyone has everything.
+    pub(crate) fn retire(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let contiguous = turn.env.log.contiguous();
+        let Some(retiring) = &self.retiring else { return STAY };
+        let waits = !self.is_level(contiguous) && retiring.until > turn.now;
+        match retiring.into.clone() {
+            Successor::Better(successor) => self.yield_when_level(turn, &successor),
+            Successor::Member(_) | Successor::Group(_) if waits => STAY,
+            Successor::Member(successor) => {
+                let why = format!("it leaves and hands over to {}", successor.id);
+                self.note_step_down(turn, why);
+                self.hand_over(turn, &successor)
+            }
+            Successor::Group(into) => {
+                let why = format!("the group becomes part of that of {}", into.id());
+                self.note_step_down(turn, why);
+                let round = Some(self.epoch.round);
+                for progress in self.progress.values() {
+                    let member = &progress.contact.member;
+                    turn.env.refuse(turn.now, member, round, Reason::NotLeader, turn.out);
+                }
+                turn.env.merging = true;
+                go(Next::Join { target: Some(into) })
+            }
         }
     }
 }

@@ -13,13 +13,12 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
-use crate::io::Output;
 use crate::log::entry::Entry;
 use crate::log::view::View;
-use crate::node::Node;
-use crate::roles::Role;
-use crate::roles::leader::{MergeRequest, Retiring, Successor};
+use crate::membership::NO_VIEW;
+use crate::roles::leader::{Leader, MergeRequest, Retiring, Successor};
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::{Coordinator, JoinRequest, LINEAGE_SENT, Leading, Message, Reason};
 
 /// The other leaders that were asked lately.
@@ -63,96 +62,88 @@ fn begin(
     }
 }
 
-impl Node {
+impl Leader {
     /// Asks no more, if it is so with the leader that is being asked, and that one not again for a
     /// while.
     pub(crate) fn stop_merge_request(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         so: impl FnOnce(&mut MergeRequest) -> bool,
     ) {
-        let first = self.env.config.knobs().heartbeat_interval;
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(merge_request) = leader.merge_request.take_if(so) else { return };
+        let first = turn.env.config.knobs().heartbeat_interval;
+        let Some(merge_request) = self.merge_request.take_if(so) else { return };
         // By no fixed measure: everything else has the beat of the heartbeats, and two that ask
         // always find each other busy.
-        let most = self.env.jitter(2 * self.env.patience());
-        self.env.merge_backoffs.put_off(now, merge_request.leader.id(), first, most);
-        self.env.wants_changed = true;
+        let most = turn.env.jitter(2 * turn.env.patience());
+        turn.env.merge_backoffs.put_off(turn.now, merge_request.leader.id(), first, most);
+        turn.env.wants_changed = true;
     }
 
     /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be
     /// able to dial it. So a link is made from here, and what is said on it has the other one ask.
-    pub(crate) fn invite(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+    pub(crate) fn invite(&mut self, turn: &mut Turn<'_>, word: &Coordinator) {
         let (first, until) = (
-            self.env.config.knobs().heartbeat_interval,
-            now + self.env.config.knobs().election_timeout,
+            turn.env.config.knobs().heartbeat_interval,
+            turn.now + turn.env.config.knobs().election_timeout,
         );
-        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
-        let Role::Leader(leader) = &self.role else { return };
-        let outranks = (size, &leader.epoch) > (word.size, &word.epoch);
-        let is_free = leader.inviting.is_none()
-            && leader.is_numbering()
-            && self.env.leaving.is_none()
-            && !self.env.config.is_primary();
+        let size = turn.env.log.view().map_or(1, |view| view.size() as u64);
+        let outranks = (size, &self.epoch) > (word.size, &word.epoch);
+        let is_free = self.inviting.is_none()
+            && self.is_numbering()
+            && turn.env.leaving.is_none()
+            && !turn.env.config.is_primary();
         let id = word.leader.id();
         if !outranks
             || !is_free
-            || self.env.log.view().is_some_and(|view| view.names(&word.leader.member))
-            || self.env.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(now))
+            || turn.env.log.view().is_some_and(|view| view.names(&word.leader.member))
+            || turn.env.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(turn.now))
         {
             return;
         }
-        let most = self.env.jitter(2 * self.env.patience());
-        begin(&mut self.env.merge_backoffs.invited, now, id, first, most);
-        if let Role::Leader(leader) = &mut self.role {
-            leader.inviting = Some((word.leader.clone(), until));
-        }
-        self.env.wants_changed = true;
-        self.say_invitation(now, &word.leader.member, out);
+        let most = turn.env.jitter(2 * turn.env.patience());
+        begin(&mut turn.env.merge_backoffs.invited, turn.now, id, first, most);
+        self.inviting = Some((word.leader.clone(), until));
+        turn.env.wants_changed = true;
+        self.say_invitation(turn, &word.leader.member);
     }
 
     /// A member of another group speaks of its leader, which may be out of reach: the member is
     /// dialled, and passes on who leads here.
-    pub(crate) fn invite_through(&mut self, now: Time, speaker: &Contact, out: &mut Vec<Output>) {
-        let until = now + self.env.config.knobs().election_timeout;
-        let is_own = self.env.log.view().is_some_and(|view| view.names(&speaker.member));
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.inviting.is_none()
-            && leader.is_numbering()
+    pub(crate) fn invite_through(&mut self, turn: &mut Turn<'_>, speaker: &Contact) {
+        let until = turn.now + turn.env.config.knobs().election_timeout;
+        let is_own = turn.env.log.view().is_some_and(|view| view.names(&speaker.member));
+        if self.inviting.is_none()
+            && self.is_numbering()
             && !is_own
-            && !self.env.config.is_primary()
+            && !turn.env.config.is_primary()
         {
-            leader.inviting = Some((speaker.clone(), until));
-            self.env.wants_changed = true;
-            self.say_invitation(now, &speaker.member, out);
+            self.inviting = Some((speaker.clone(), until));
+            turn.env.wants_changed = true;
+            self.say_invitation(turn, &speaker.member);
         }
     }
 
     /// Says who leads to the leader that it invites, if a link to it stands.
-    pub(crate) fn say_invitation(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        if leader.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
+    pub(crate) fn say_invitation(&mut self, turn: &mut Turn<'_>, to: &Member) {
+        if self.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
             return;
         }
-        let word = self.env.announcement(None, Some(to));
-        if self.env.send(now, to, Message::Coordinator(word), out) {
-            self.forget_invited(to);
+        let word = turn.env.announcement(None, Some(to));
+        if turn.env.send(turn.now, to, Message::Coordinator(word), turn.out) {
+            self.forget_invited(turn, to);
         }
     }
 
     /// That leader has been told, or is gone.
-    pub(crate) fn forget_invited(&mut self, member: &Member) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.inviting.take_if(|(invited, _)| invited.member == *member).is_some() {
-            self.env.wants_changed = true;
+    pub(crate) fn forget_invited(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        if self.inviting.take_if(|(invited, _)| invited.member == *member).is_some() {
+            turn.env.wants_changed = true;
         }
     }
 
     /// Nobody waits for ever for a link to a leader that it invites.
-    pub(crate) fn stop_inviting(&mut self, now: Time) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        self.env.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
+    pub(crate) fn stop_inviting(&mut self, turn: &mut Turn<'_>) {
+        turn.env.wants_changed |= self.inviting.take_if(|(_, until)| *until <= turn.now).is_some();
     }
 }
 
@@ -168,105 +159,104 @@ impl Env {
 /// Leaders remembered.
 const ASKED_MOST: usize = 256;
 
-impl Node {
+impl Leader {
+    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
+    pub(crate) fn meet(&mut self, turn: &mut Turn<'_>, word: &Coordinator) {
+        if !turn.env.log.view().is_some_and(|view| view.names(&word.leader.member)) {
+            self.court(turn, word);
+            self.invite(turn, word);
+        }
+    }
+
     /// Another leader beacons: of two groups, the outranked one asks to become part of the other.
-    pub(crate) fn court(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
-        let until = now + self.env.config.knobs().election_timeout;
-        let Role::Leader(leader) = &self.role else { return };
-        let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
+    pub(crate) fn court(&mut self, turn: &mut Turn<'_>, word: &Coordinator) {
+        let size = turn.env.log.view().map_or(1, |view| view.size() as u64);
+        let until = turn.now + turn.env.config.knobs().election_timeout;
+        let outranked = (word.size, &word.epoch) > (size, &self.epoch);
         // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
-        if self.env.config.is_primary()
+        if turn.env.config.is_primary()
             || !outranked
-            || leader.merge_request.is_some()
-            || !leader.is_numbering()
-            || self.env.leaving.is_some()
+            || self.merge_request.is_some()
+            || !self.is_numbering()
+            || turn.env.leaving.is_some()
         {
             return;
         }
-        if !self.env.merge_backoffs.may_ask(now, word.leader.id()) {
+        if !turn.env.merge_backoffs.may_ask(turn.now, word.leader.id()) {
             return;
         }
-        let ask = self.env.fresh_ask();
-        if let Role::Leader(leader) = &mut self.role {
-            leader.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
-        }
-        self.env.wants_changed = true;
-        self.ask_to_merge(now, &word.leader.member, out);
+        let ask = turn.env.fresh_ask();
+        self.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
+        turn.env.wants_changed = true;
+        self.ask_to_merge(turn, &word.leader.member);
     }
 
     /// Asks the courted leader, if a link to it stands.
-    pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let Some(merge_request) = leader
-            .merge_request
-            .as_ref()
-            .filter(|merge_request| merge_request.leader.member == *to)
+    pub(crate) fn ask_to_merge(&self, turn: &mut Turn<'_>, to: &Member) {
+        let Some(merge_request) =
+            self.merge_request.as_ref().filter(|merge_request| merge_request.leader.member == *to)
         else {
             return;
         };
         let leading = Leading {
-            epoch: leader.epoch.clone(),
-            size: self.env.log.view().map_or(1, |view| view.size() as u64),
+            epoch: self.epoch.clone(),
+            size: turn.env.log.view().map_or(1, |view| view.size() as u64),
         };
         let ask = merge_request.ask;
-        let request = self.env.join_request(ask, Some(leading));
-        self.env.send(now, to, Message::NewPeerRequest(request), out);
+        let request = turn.env.join_request(ask, Some(leading));
+        turn.env.send(turn.now, to, Message::NewPeerRequest(request), turn.out);
     }
 
     pub(crate) fn on_merge_request(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         join: &JoinRequest,
-        out: &mut Vec<Output>,
     ) {
         let Some(theirs) = &join.leading else { return };
-        let size = self.env.log.view().map_or(1, |view| view.size() as u64);
-        let Role::Leader(leader) = &self.role else { return };
-        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
+        let size = turn.env.log.view().map_or(1, |view| view.size() as u64);
+        let outranks = (size, &self.epoch) > (theirs.size, &theirs.epoch);
         // One that it would like to ask, and cannot reach, is nobody to wait for.
-        let asks = leader
+        let asks = self
             .merge_request
             .as_ref()
-            .is_some_and(|merge_request| self.env.links.is_linked(&merge_request.leader.member));
+            .is_some_and(|merge_request| turn.env.links.is_linked(&merge_request.leader.member));
         if outranks
-            && !self.env.config.is_primary()
+            && !turn.env.config.is_primary()
             && !asks
-            && leader.is_numbering()
-            && self.env.leaving.is_none()
+            && self.is_numbering()
+            && turn.env.leaving.is_none()
         {
-            self.stop_merge_request(now, |_| true);
-            let word = self.env.announcement(Some(join.ask), Some(from));
-            self.env.send(now, from, Message::Coordinator(word), out);
+            self.stop_merge_request(turn, |_| true);
+            let word = turn.env.announcement(Some(join.ask), Some(from));
+            turn.env.send(turn.now, from, Message::Coordinator(word), turn.out);
         } else {
-            self.env.refuse(now, from, Some(join.ask), Reason::Busy, out);
+            turn.env.refuse(turn.now, from, Some(join.ask), Reason::Busy, turn.out);
         }
     }
 
     /// The other leader has said yes, which proves both directions: the group's last view names
     /// whom to join.
-    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.env.config.knobs().sync_timeout;
-        let Some(view) = self.env.log.view().cloned() else { return };
-        let Role::Leader(leader) = &mut self.role else { return };
-        if !leader.is_numbering() {
+    pub(crate) fn dissolve(&mut self, turn: &mut Turn<'_>) {
+        let until = turn.now + turn.env.config.knobs().sync_timeout;
+        if !self.is_numbering() {
             return;
         }
-        let Some(merge_request) = leader.merge_request.take() else { return };
+        let Some(view) = turn.env.log.view().cloned() else { unreachable!("{NO_VIEW}") };
+        let Some(merge_request) = self.merge_request.take() else { return };
         // Where it is, it has said on the link.
-        let into = self
+        let into = turn
             .env
             .links
             .contact(&merge_request.leader.member)
             .cloned()
             .unwrap_or(merge_request.leader);
         let id = into.id().clone();
-        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
+        self.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
         let mut last = View { view_id: view.view_id.next(), ..view };
         last.successor = Some(into);
-        self.env.append(Entry::View(last), out);
-        self.env.put_off_dissolving(now, &id);
+        turn.env.append(Entry::View(last), turn.out);
+        turn.env.put_off_dissolving(turn.now, &id);
     }
 }
 

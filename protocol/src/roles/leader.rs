@@ -6,12 +6,14 @@
 //! it.
 
 mod beating;
+pub(crate) mod first_entry;
 pub(crate) mod moving;
 mod page;
 pub(crate) mod preempt;
 pub(crate) mod prioritising;
 pub(crate) mod progress;
 pub(crate) mod slow;
+mod stepping_down;
 pub(crate) mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,13 +29,12 @@ use crate::log::Log;
 use crate::log::entry::{Entry, Request, Requests};
 use crate::membership::entrants::Entrant;
 use crate::membership::quorum::stable_by_quorum;
-use crate::node::Node;
 use crate::report::note::Note;
-use crate::roles::Role;
-use crate::roles::candidate::claim::FirstEntry;
+use crate::roles::leader::first_entry::FirstEntry;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
 use crate::time::Time;
+use crate::turn::{Flow, Turn};
 use crate::wire::message::{Coordinator, Reason, SyncFinal};
 
 /// The facts of a leader.
@@ -302,65 +303,47 @@ impl Leader {
     pub(crate) fn is_level(&self, contiguous: Seq) -> bool {
         self.all_acked(contiguous) >= contiguous
     }
-}
 
-impl Node {
-    pub(crate) fn on_requests(
-        &mut self,
-        now: Time,
-        from: &Member,
-        requests: Requests,
-        out: &mut Vec<Output>,
-    ) {
-        let leader = self.role.leader();
+    pub(crate) fn on_requests(&mut self, turn: &mut Turn<'_>, from: &Member, requests: Requests) {
         if requests.origin != *from {
-            self.env.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
+            turn.env.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", turn.out);
             return;
         }
-        if leader.progress.get(&from.id).is_none_or(|progress| progress.contact.member != *from) {
-            self.env.refuse(now, from, None, Reason::NotMember, out);
+        if self.progress.get(&from.id).is_none_or(|progress| progress.contact.member != *from) {
+            turn.env.refuse(turn.now, from, None, Reason::NotMember, turn.out);
             return;
         }
-        if !leader.takes_readings() {
+        if !self.takes_readings() {
             // The sender still has them, and sends them again: after the next cut, or when it is
             // asked to.
-            if let Role::Leader(leader) = &mut self.role
-                && let Some(progress) = leader.progress.get_mut(&from.id)
-            {
+            if let Some(progress) = self.progress.get_mut(&from.id) {
                 progress.turned_away = true;
             }
             return;
         }
         // Kept as they are, the new ones would keep the memory of all that is known.
-        let repeats = self.env.log.last_oseq(from) >= requests.first;
+        let repeats = turn.env.log.last_oseq(from) >= requests.first;
         let requests = if repeats { requests.alone() } else { requests };
         let mut own = requests.first;
         for request in requests.run {
             let (first, end) = (own, request.last(own));
             own = end.next();
             // Readings that it has sent before, and has sent again together with new ones.
-            let known = self.env.log.last_oseq(from).next().above(first);
+            let known = turn.env.log.last_oseq(from).next().above(first);
             match request {
                 Request::Readings { guarantee, readings }
                     if known < readings.len()
-                        && self.env.log.last_oseq(from) >= first.previous() =>
+                        && turn.env.log.last_oseq(from) >= first.previous() =>
                 {
                     let (first, readings) =
                         (first.plus(known), readings.slice(known..readings.len()));
-                    self.env.append(
-                        Entry::Readings {
-                            origin: from.clone(),
-                            first,
-                            guarantee,
-                            ordered: self.env.utc,
-                            readings,
-                        },
-                        out,
-                    );
+                    let (origin, ordered) = (from.clone(), turn.env.utc);
+                    let entry = Entry::Readings { origin, first, guarantee, ordered, readings };
+                    turn.env.append(entry, turn.out);
                 }
-                Request::Lost { .. } if self.env.log.last_oseq(from) == first.previous() => {
-                    self.env
-                        .append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
+                Request::Lost { .. } if turn.env.log.last_oseq(from) == first.previous() => {
+                    let lost = Entry::Lost { origin: from.clone(), from: first, to: end };
+                    turn.env.append(lost, turn.out);
                 }
                 Request::Readings { .. } | Request::Lost { .. } => {}
             }
@@ -369,102 +352,93 @@ impl Node {
 
     pub(crate) fn on_ordered_ack(
         &mut self,
-        now: Time,
+        turn: &Turn<'_>,
         from: &Member,
         epoch: &Epoch,
         contiguous: Seq,
     ) {
-        let end = self.env.log.contiguous();
-        let Role::Leader(leader) = &mut self.role else { return };
-        if *epoch != leader.epoch || contiguous > end {
+        let end = turn.env.log.contiguous();
+        if *epoch != self.epoch || contiguous > end {
             return;
         }
-        if let Some(held) = leader.departed.get_mut(from) {
+        if let Some(held) = self.departed.get_mut(from) {
             *held = contiguous.max(*held);
         }
         let Some(progress) =
-            leader.progress.get_mut(&from.id).filter(|progress| progress.contact.member == *from)
+            self.progress.get_mut(&from.id).filter(|progress| progress.contact.member == *from)
         else {
             return;
         };
-        if !progress.adopted && contiguous >= leader.announced.cut {
+        if !progress.adopted && contiguous >= self.announced.cut {
             progress.begin_at(contiguous);
         }
         let is_first = !progress.has_answered();
         progress.acknowledge(contiguous);
-        leader.let_go(&from.id, now);
-        if is_first && leader.entrants.values().any(Entrant::is_ready) {
+        self.let_go(&from.id, turn.now);
+        if is_first && self.entrants.values().any(Entrant::is_ready) {
             // There may be as many more as it bears now.
-            leader.batch_at = leader.batch_at.or(Some(now));
+            self.batch_at = self.batch_at.or(Some(turn.now));
         }
     }
 
-    fn tell_stable(&mut self, out: &mut Vec<Output>) {
-        let stable = self.env.log.stable();
-        let Role::Leader(leader) = &mut self.role else { return };
-        if stable > leader.told_stable {
-            leader.told_stable = stable;
-            out.push(Output::Note(Note::Stable {
-                log: self.env.log.name(),
-                epoch: leader.epoch.clone(),
+    fn tell_stable(&mut self, turn: &mut Turn<'_>) {
+        let stable = turn.env.log.stable();
+        if stable > self.told_stable {
+            self.told_stable = stable;
+            turn.out.push(Output::Note(Note::Stable {
+                log: turn.env.log.name(),
+                epoch: self.epoch.clone(),
                 seq: stable,
             }));
         }
     }
 
-    /// Numbers own readings, changes the view where that is due, streams, and learns what is
-    /// stable.
-    pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.change_view(now, out);
-        self.feel_pressure(now, out);
-        while let most @ 1.. = self.own_room()
-            && let Some((first, run)) = self.env.outbox.next_part(u64::MAX, most)
+    /// Numbers own readings, streams, and learns what is stable.
+    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>) -> Flow {
+        self.feel_pressure(turn);
+        while let most @ 1.. = self.own_room(turn.env)
+            && let Some((first, run)) = turn.env.outbox.next_part(u64::MAX, most)
         {
             let mut own = first;
             for request in run {
                 let (first, end) = (own, request.last(own));
-                let origin = self.env.me.member.clone();
-                self.env.append(entry(origin, first, request, self.env.utc), out);
+                let origin = turn.env.me.member.clone();
+                turn.env.append(entry(origin, first, request, turn.env.utc), turn.out);
                 own = end.next();
             }
         }
-        self.stream(now, out);
-        let Role::Leader(leader) = &self.role else { return };
-        let awaited = self.env.log.unsafe_from();
-        let stable =
-            leader.stable(&self.env.log, self.env.config.is_primary(), &self.env.me.member);
-        self.env.learn_stable(stable, out);
-        if awaited.is_some_and(|at| at <= self.env.log.stable()) {
-            self.spread_stable(out);
-            self.stream_parting(now, out);
+        self.stream(turn);
+        let awaited = turn.env.log.unsafe_from();
+        let stable = self.stable(&turn.env.log, turn.env.config.is_primary(), &turn.env.me.member);
+        turn.env.learn_stable(stable, turn.out);
+        if awaited.is_some_and(|at| at <= turn.env.log.stable()) {
+            self.spread_stable(turn);
+            self.stream_parting(turn);
         }
-        self.settle_view(now, out);
-        self.retire(now, out);
+        self.settle_view(turn);
+        self.retire(turn)
     }
 
     /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
-    pub(crate) fn unsettle(&mut self) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.unsettled = self.env.config.is_primary();
-        }
+    pub(crate) fn unsettle(&mut self, env: &Env) {
+        self.unsettled = env.config.is_primary();
     }
 
     /// The newest view has become stable: whoever it does not name counts no more, and in mode
     /// `primary` the next one may follow.
-    fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
-        let settled = self.env.log.view_at() <= self.env.log.stable();
-        let Role::Leader(leader) = &mut self.role else { return };
+    fn settle_view(&mut self, turn: &mut Turn<'_>) {
+        let settled = turn.env.log.view_at() <= turn.env.log.stable();
         if !settled {
             return;
         }
-        leader.departed.clear();
-        if leader.unsettled {
-            leader.unsettled = false;
-            self.env.more_at = Some(now);
+        self.departed.clear();
+        if self.unsettled {
+            self.unsettled = false;
+            turn.env.more_at = Some(turn.now);
         }
-        if let Some(first) = leader.first.take() {
-            self.env.more_at = Some(now);
-            self.first_entry(first, out);
+        if let Some(first) = self.first.take() {
+            turn.env.more_at = Some(turn.now);
+            self.first_entry(turn, first);
         }
     }
 }

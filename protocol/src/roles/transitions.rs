@@ -11,11 +11,11 @@ use crate::io::Output;
 use crate::log::Log;
 use crate::node::Node;
 use crate::report::note::Cause;
-use crate::roles::candidate::claim::FirstEntry;
 use crate::roles::leader::Leader;
+use crate::roles::leader::first_entry::FirstEntry;
 use crate::roles::{Candidate, Follower, Joining, Role, Stage};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::turn::{Flow, Next, STAY, Turn};
 use crate::wire::message::Election;
 
 /// What somebody waits for who has caused the change of role.
@@ -68,15 +68,10 @@ impl Node {
                 return follower.enter(&mut turn);
             }
             Next::Renew { above } => return self.move_above(now, &above, out),
-            Next::Lead { leader, first } => self.lead(leader, first, out),
+            Next::Lead { leader, first } => self.lead(now, leader, first, out),
             Next::Stop(reason) => self.stop(reason, out),
         }
         STAY
-    }
-
-    /// A working leader moves above `above`.
-    pub(crate) fn renew(&mut self, now: Time, above: &Epoch, out: &mut Vec<Output>) {
-        self.go(now, go(Next::Renew { above: above.clone() }), out);
     }
 
     /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
@@ -159,7 +154,13 @@ impl Node {
         flow
     }
 
-    fn lead(&mut self, mut leader: Box<Leader>, first: FirstEntry, out: &mut Vec<Output>) {
+    fn lead(
+        &mut self,
+        now: Time,
+        mut leader: Box<Leader>,
+        first: FirstEntry,
+        out: &mut Vec<Output>,
+    ) {
         if self.env.config.is_primary()
             && self.env.log.view().is_some()
             && self.env.log.view_at() > self.env.log.stable()
@@ -167,11 +168,10 @@ impl Node {
             // One view may be unstable at a time, so this epoch's first one waits until the adopted
             // one is stable.
             leader.first = Some(first);
-            self.role = Role::Leader(leader);
         } else {
-            self.role = Role::Leader(leader);
-            self.first_entry(first, out);
+            leader.first_entry(&mut Turn { now, env: &mut self.env, out }, first);
         }
+        self.role = Role::Leader(leader);
         self.env.outbox.rewind(self.env.log.last_oseq(&self.env.me.member));
     }
 

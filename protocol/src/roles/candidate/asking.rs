@@ -141,7 +141,7 @@ const FIRST_ASKED: usize = 3;
 mod tests {
     use crate::config::{Config, Knobs};
     use crate::harness::{epoch_of, nothing, peer};
-    use crate::id::{Contact, LinkId};
+    use crate::id::{Contact, Epoch, LinkId};
     use crate::io::{Input, Output};
     use crate::log::entry::Entry;
     use crate::log::view::View;
@@ -149,7 +149,7 @@ mod tests {
     use crate::report::note::Cause;
     use crate::roles::{Candidate, Role, Stage};
     use crate::time::Time;
-    use crate::turn::{Flow, Turn};
+    use crate::turn::{Flow, Next, Turn, go};
     use crate::wire::message::Message;
     use std::collections::BTreeMap;
 
@@ -208,12 +208,9 @@ mod tests {
 
         fn misses(&mut self, cause: Cause) {
             self.out.clear();
-            self.node.become_candidate(
-                Time::ZERO,
-                cause,
-                Some(peer(9).id().clone()),
-                &mut self.out,
-            );
+            let missed = Some(peer(9).id().clone());
+            let elect = go(Next::Elect { cause, missed, asker: None });
+            self.node.go(Time::ZERO, elect, &mut self.out);
         }
 
         /// Whom it has asked since somebody last looked.
@@ -342,7 +339,9 @@ mod tests {
         let mut elector = Elector::new(2);
         elector.misses(Cause::Silence);
         assert_eq!(elector.wanted(), [6, 7, 8, 9]);
-        elector.node.become_waiting(Time::ZERO, peer(3).id(), &mut elector.out);
+        let epoch = Epoch { round: 9, owner: peer(3).member };
+        let promise = go(Next::Promise { to: peer(3).member, epoch });
+        elector.node.go(Time::ZERO, promise, &mut elector.out);
         assert_eq!(elector.wanted(), [3, 6, 7, 8, 9]);
     }
 }

@@ -17,14 +17,12 @@ use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::log::view::{Names, View};
 use crate::membership::quorum::{is_quorum, may_go_on, required};
-use crate::node::Node;
-use crate::report::note::{Cause, Note};
+use crate::report::note::Note;
 use crate::roles::joining::founding::{awaited_to_found, others_found};
-use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Role, Stage};
+use crate::roles::{Candidate, Stage};
 use crate::time::Time;
 use crate::turn::{Flow, Next, STAY, Turn, go};
-use crate::wire::message::{Message, Reason, Rejected};
+use crate::wire::message::Message;
 
 impl Candidate {
     /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
@@ -162,45 +160,6 @@ impl Candidate {
     }
 }
 
-impl Node {
-    /// Leads no longer, because no quorum answers; says so, and asks around.
-    fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let leader = leader.clone();
-        self.env.tell_stepped_down(now, &leader, why, out);
-        self.become_candidate(now, Cause::SteppedDown, None, out);
-    }
-
-    /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
-    pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        match self.lacks_without(now, None) {
-            Some(why) => {
-                self.yield_lead(now, why, out);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
-    pub(crate) fn lacks_without(&self, now: Time, gone: Option<&Member>) -> Option<String> {
-        let patience = self.env.config.quorum_timeout();
-        let Role::Leader(leader) = &self.role else { return None };
-        if !self.env.config.is_primary() {
-            return None;
-        }
-        let view_at = self.env.log.view_at();
-        let counted_on = |member: &Member| {
-            let answers = || {
-                leader.is_answering(member, now, patience)
-                    || leader.departed_with(member) >= Some(view_at)
-            };
-            Some(member) != gone && (*member == self.env.me.member || answers())
-        };
-        shortfall(&self.env.log.last_views(), self.env.log.stable(), counted_on)
-    }
-}
-
 impl Env {
     /// The views that count in an election, newest first: the newest held; in mode `primary` also
     /// the one before, as long as the newest is not known to be stable; in mode `available` also
@@ -250,28 +209,6 @@ impl Env {
         self.blocked = Some(why);
     }
 
-    fn tell_stepped_down(
-        &mut self,
-        now: Time,
-        leader: &Leader,
-        why: String,
-        out: &mut Vec<Output>,
-    ) {
-        out.push(Output::Note(Note::StepDown {
-            log: self.log.name(),
-            epoch: leader.epoch.clone(),
-            why,
-        }));
-        for progress in leader.progress.values() {
-            // Dated by the epoch, like every word of a leader's own.
-            let word = Message::Rejected(Rejected {
-                ask: Some(leader.epoch.round),
-                reason: Reason::NotLeader,
-            });
-            self.send(now, &progress.contact.member, word, out);
-        }
-    }
-
     /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its
     /// founders.
     pub(crate) fn may_lead(&self) -> bool {
@@ -302,23 +239,13 @@ pub(crate) const CALLERS_MOST: usize = 8;
 /// held may have gone.
 const VAIN_ROUNDS: u32 = 4;
 
-impl Leader {
-    /// Whether a member has completed a round trip lately, and is not about to be removed.
-    fn is_answering(&self, member: &Member, now: Time, patience: std::time::Duration) -> bool {
-        let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
-        self.progress.get(&member.id).is_some_and(|progress| {
-            progress.contact.member == *member && progress.lost_at(patience) > now
-        }) && !failed
-    }
-}
-
 /// Whether removing some leaves a quorum of the view that can make the removal stable.
 pub(crate) fn survives(view: &View, gone: impl Fn(&Contact) -> bool) -> bool {
     is_quorum(view, |member| view.find(&member.id).is_some_and(|contact| !gone(contact)))
 }
 
 /// Why those for whom `holds` is true may not go on from a log, if they may not.
-fn shortfall(
+pub(crate) fn shortfall(
     views: &[(Seq, View)],
     stable: Seq,
     holds: impl Fn(&Member) -> bool,

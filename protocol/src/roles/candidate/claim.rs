@@ -12,13 +12,10 @@ use std::time::Duration;
 use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::{Output, StopReason};
-use crate::log::entry::Entry;
-use crate::log::remarks::Remarks;
 use crate::log::view::View;
-use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Claim, Role, Stage};
+use crate::roles::{Candidate, Claim, Stage};
 use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::SyncAnswer;
 
@@ -269,56 +266,6 @@ impl Claim {
     }
 }
 
-impl Node {
-    /// The first entry of an epoch is the view of those who are in it. Of those who are not, some
-    /// have only been silent.
-    pub(crate) fn first_entry(&mut self, first: FirstEntry, out: &mut Vec<Output>) {
-        let FirstEntry { listed, silent } = first;
-        let epoch = self.env.log.epoch();
-        let before = self.env.log.view().cloned();
-        let members = listed.into_iter().chain([self.env.me.clone()]).collect();
-        let view_id = before.as_ref().map_or(crate::id::ViewId(1), |view| view.view_id.next());
-        let view = View::new(view_id, epoch, self.env.me.id().clone(), members);
-        for contact in before
-            .iter()
-            .flat_map(|old| old.members.iter())
-            .filter(|contact| !view.names(&contact.member))
-        {
-            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-            let silent = silent.contains(&peer);
-            if silent {
-                // As when a member is evicted for its silence.
-                self.env.links.hang_up_on(&contact.member, out);
-            }
-            out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
-        }
-        let me = self.env.me.id().clone();
-        let view = match &before {
-            Some(before) => self.env.with_remarks(view, before, |_, suspected| {
-                suspected.or_else(|| Some(format!("it did not answer {me}, which claimed to lead")))
-            }),
-            None => View { remarks: Remarks { ordered: self.env.utc, why: Vec::new() }, ..view },
-        };
-        if let Role::Leader(leader) = &mut self.role {
-            // Before this view was numbered, a member that nobody had told of its place in it may
-            // have asked to be admitted. Such a request is settled now: kept, it would admit the
-            // member again when the member leaves.
-            leader.entrants.retain(|_, entrant| !view.names(&entrant.contact.member));
-        }
-        self.env.append(Entry::View(view), out);
-        self.unsettle();
-    }
-}
-
-/// What the first entry of an epoch will say.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct FirstEntry {
-    /// Who has answered, besides the leader itself.
-    pub(super) listed: Vec<Contact>,
-    /// Who has not, and was only silent.
-    pub(super) silent: BTreeSet<PeerId>,
-}
-
 fn own_end(env: &Env) -> (Epoch, Seq) {
     (env.log.epoch(), env.log.contiguous())
 }
@@ -340,6 +287,7 @@ mod tests {
     use crate::report::note::{Cause, Note};
     use crate::roles::{Candidate, Role};
     use crate::time::Time;
+    use crate::turn::{Next, go};
     use crate::wire::message::{Hello, Message, SyncAnswer};
 
     fn contact(n: u16) -> Contact {
@@ -389,7 +337,8 @@ mod tests {
         node.env.log.append(data(1));
         node.env.log.append(data(2));
         node.become_member(at(0), at(0), contact(4), epoch(1, 4), &mut out);
-        node.become_candidate(at(0), Cause::Connection, Some(contact(4).id().clone()), &mut out);
+        let (cause, missed) = (Cause::Connection, Some(contact(4).id().clone()));
+        node.go(at(0), go(Next::Elect { cause, missed, asker: None }), &mut out);
         node.as_candidate(at(0), &mut out, Candidate::claim_next);
         node
     }
@@ -496,7 +445,9 @@ mod tests {
                 stable: Seq(1),
                 repair: Some(ask),
             };
-            node.on_repair(at(10 * n), &holder, ask, ordered, &mut out);
+            node.as_candidate(at(10 * n), &mut out, |candidate, turn| {
+                candidate.on_repair(turn, &holder, ordered)
+            });
             let Role::Candidate(candidate) = &node.role else { panic!("it is not done yet") };
             assert_eq!(candidate.deadline(), at(10 * n) + sync_timeout, "it is coming");
         }

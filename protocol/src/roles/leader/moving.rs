@@ -23,7 +23,9 @@ use crate::log::view::View;
 use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::Role;
+use crate::roles::leader::Leader;
 use crate::time::Time;
+use crate::turn::Turn;
 
 impl Node {
     /// This peer is to be dialled at another address from now on.
@@ -36,33 +38,34 @@ impl Node {
         out.push(Output::Note(Note::Moved { address: address.to_string(), was: was.to_string() }));
         // Links that still stand were introduced with the old address, so the leader is told on a
         // new one.
-        if let Role::Follower(follower) = &self.role {
-            let leader = follower.leader.member.clone();
-            self.env.links.hang_up_on(&leader, out);
+        match self.turn(now, out) {
+            (Role::Follower(follower), turn) => {
+                turn.env.links.hang_up_on(&follower.leader.member, turn.out);
+            }
+            (Role::Leader(leader), turn) => leader.notice_moves(&turn),
+            (Role::Joining(_) | Role::Candidate(_), _) => {}
         }
-        self.notice_moves(now);
     }
+}
 
+impl Leader {
     /// A leader that finds a contact of its view out of date numbers another view soon.
-    pub(crate) fn notice_moves(&mut self, now: Time) {
-        let batch_at = now + self.env.config.knobs().join_batch;
-        let Role::Leader(leader) = &self.role else { return };
-        if leader.batch_at.is_none()
-            && self
+    pub(crate) fn notice_moves(&mut self, turn: &Turn<'_>) {
+        let batch_at = turn.now + turn.env.config.knobs().join_batch;
+        if self.batch_at.is_none()
+            && turn
                 .env
                 .log
                 .view()
-                .is_some_and(|view| view.members.iter().any(|c| self.env.renewed(c).is_some()))
+                .is_some_and(|view| view.members.iter().any(|c| turn.env.renewed(c).is_some()))
         {
-            let Role::Leader(leader) = &mut self.role else { return };
-            leader.batch_at = Some(batch_at);
+            self.batch_at = Some(batch_at);
         }
     }
 
     /// A leader dials its followers where the newest view says.
     pub(crate) fn follow_moves(&mut self, view: &View) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        for progress in leader.progress.values_mut() {
+        for progress in self.progress.values_mut() {
             let is_same = |contact: &&Contact| {
                 same_process(contact, &progress.contact.member, progress.contact.birth)
             };

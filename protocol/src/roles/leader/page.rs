@@ -2,113 +2,141 @@
 //! what it makes of each message, refusal, question and link.
 
 use crate::id::{Member, Seq};
-use crate::io::Output;
 use crate::log::lineage::LogEnd;
-use crate::node::Node;
 use crate::roles::Heard;
+use crate::roles::leader::Leader;
 use crate::roles::refusals::refusal;
-use crate::time::Time;
-use crate::wire::message::{Message, Reason, Rejected};
+use crate::turn::{Flow, STAY, Turn};
+use crate::wire::message::{Coordinator, Message, Reason, Rejected, SyncRequest};
 
-impl Node {
+impl Leader {
     /// What a leader does with each message.
-    pub(crate) fn leader_hears(
+    pub(crate) fn hears(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         message: Message,
-        out: &mut Vec<Output>,
-    ) -> Heard {
+    ) -> Flow<Heard> {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) => self.on_join_request(now, from, join, out),
-            Message::MissingSeqRequest(missing) => self.env.on_missing(now, from, &missing, out),
-            Message::Query { ask, question } => self.env.on_query(from, ask, question, out),
-            Message::MissingSeqNotFound(_) | Message::SeqSyncFinal(_) => {
-                unreachable!("the node takes what builds a log")
+            Message::NewPeerRequest(join) => self.on_join_request(turn, from, join)?,
+            Message::MissingSeqRequest(missing) => turn.serve(from, &missing),
+            Message::SeqSyncFinal(last) => self.on_cut(turn, from, &last),
+            Message::MissingSeqNotFound(_) => {
+                return Flow::Continue(Heard::Ignored("builds nothing"));
             }
-            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
+            Message::Query { ask, question } => turn.env.on_query(from, ask, question, turn.out),
+            Message::SequencerRequest(requests) => self.on_requests(turn, from, requests),
             Message::OrderedAck { epoch, contiguous } => {
-                self.on_ordered_ack(now, from, &epoch, contiguous)
+                self.on_ordered_ack(turn, from, &epoch, contiguous);
             }
-            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
-            Message::Leave => self.on_member_leaves(now, from),
-            Message::Added(_) => return Heard::Ignored("leads a group of its own"),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.leader_hears_who_leads(now, from, &word, out),
-            Message::ViewSyncRequest { ask } => self.leader_is_probed(now, from, ask, out),
-            Message::Rejected(rejected) => self.leader_is_refused(now, from, &rejected, out),
+            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(turn, from, &ack),
+            Message::Leave => self.on_member_leaves(turn, from),
+            Message::Added(_) => {
+                return Flow::Continue(Heard::Ignored("leads a group of its own"));
+            }
+            Message::Election(election) => self.is_asked(turn, from, election.ask),
+            Message::SeqSyncRequest(request) => self.is_claimed_from(turn, from, &request),
+            Message::Coordinator(word) => self.on_coordinator(turn, from, &word),
+            Message::ViewSyncRequest { ask } => self.is_probed(turn, from, ask),
+            Message::Rejected(rejected) => self.is_refused(turn, from, &rejected)?,
             Message::Ok { .. } | Message::Clear { .. } => {
-                return Heard::Ignored("asks nobody whether it may lead");
+                return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
             }
-            Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
+            Message::SeqSyncResponse(_) => {
+                return Flow::Continue(Heard::Ignored("claims nothing"));
+            }
             Message::Heartbeat(_)
             | Message::Ordered(_)
             | Message::Answer { .. }
             | Message::Handover { .. } => {
-                return Heard::Ignored("follows nobody");
+                return Flow::Continue(Heard::Ignored("follows nobody"));
             }
         }
-        Heard::Taken
+        Flow::Continue(Heard::Taken)
     }
 
     /// "Do you lead?"
-    fn leader_is_probed(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
-        let leader = self.role.leader();
-        if !leader.is_retiring() {
-            self.env.say_that_it_leads(now, from, ask, out);
+    fn is_probed(&self, turn: &mut Turn<'_>, from: &Member, ask: u64) {
+        if self.is_retiring() {
+            turn.does_not_lead(from, ask);
         } else {
-            self.env.refuse(now, from, Some(ask), Reason::NotLeader, out);
+            turn.env.say_that_it_leads(turn.now, from, ask, turn.out);
+        }
+    }
+
+    /// A claimant asks for its promise: a working leader is its own veto.
+    pub(crate) fn is_claimed_from(
+        &self,
+        turn: &mut Turn<'_>,
+        from: &Member,
+        request: &SyncRequest,
+    ) {
+        if !turn.refuses_claim(from, request, None) {
+            turn.env.say_that_it_leads(turn.now, from, request.epoch.round, turn.out);
+        }
+    }
+
+    /// Another leader speaks, or a member passes on what it has heard of one.
+    fn on_coordinator(&mut self, turn: &mut Turn<'_>, from: &Member, word: &Coordinator) {
+        let announcement = word.leader.member == *from;
+        if word.ask.is_none() && announcement {
+            turn.env.hear_announcement(from, word, turn.out);
+            self.court(turn, word);
+        } else if word.ask.is_none() {
+            if self.follows(from) && word.leader.birth != turn.env.me.birth {
+                self.meet(turn, word);
+            }
+        } else if self
+            .merge_request
+            .as_ref()
+            .is_some_and(|merge_request| announcement && word.ask == Some(merge_request.ask))
+        {
+            self.dissolve(turn);
         }
     }
 
     /// What a leader makes of a refusal.
-    pub(crate) fn leader_is_refused(
+    pub(crate) fn is_refused(
         &mut self,
-        now: Time,
+        turn: &mut Turn<'_>,
         from: &Member,
         Rejected { ask, reason }: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
+    ) -> Flow {
         let ask = *ask;
-        let leader = self.role.leader();
         match reason {
             Reason::Stale { promised } => {
                 // Only a member of the present view can unseat its leader; an outsider belongs to
                 // another group. An entrant that has acknowledged nothing yet does not count: it
                 // has gone on elsewhere since it asked.
-                let progress = leader
-                    .progress
-                    .get(&from.id)
-                    .filter(|progress| progress.contact.member == *from);
-                let Some(progress) = progress.filter(|_| *promised > leader.epoch) else { return };
+                let progress =
+                    self.progress.get(&from.id).filter(|progress| progress.contact.member == *from);
+                let Some(progress) = progress.filter(|_| *promised > self.epoch) else {
+                    return STAY;
+                };
                 if progress.ask.is_none() || progress.acked > Seq::ZERO {
                     let why = format!("{} has promised epoch {promised}", from.id);
-                    self.step_down(now, why, out);
-                } else {
-                    let contact = progress.contact.clone();
-                    self.evict(&contact, &refusal(reason), out);
+                    return self.step_down(turn, why);
                 }
+                let contact = progress.contact.clone();
+                self.evict(turn, &contact, &refusal(reason));
             }
             // It follows somebody else, and does not answer the admission that this names.
             Reason::NotMember => {
-                let progress = leader
-                    .progress
-                    .get(&from.id)
-                    .filter(|progress| progress.contact.member == *from);
+                let progress =
+                    self.progress.get(&from.id).filter(|progress| progress.contact.member == *from);
                 let Some(progress) =
                     progress.filter(|progress| ask.is_some() && progress.ask == ask)
                 else {
-                    return;
+                    return STAY;
                 };
                 if !progress.has_answered() {
                     let contact = progress.contact.clone();
-                    self.evict(&contact, &refusal(reason), out);
+                    self.evict(turn, &contact, &refusal(reason));
                 }
             }
             Reason::Busy => {
-                self.stop_merge_request(now, |merge_request| Some(merge_request.ask) == ask)
+                self.stop_merge_request(turn, |merge_request| Some(merge_request.ask) == ask);
             }
             // Answers to questions that a leader does not ask.
             Reason::NotLeader
@@ -117,48 +145,39 @@ impl Node {
             | Reason::NoQuorum
             | Reason::Version { .. } => {}
         }
+        STAY
     }
 
     /// Somebody asks who leads: a working leader is its own veto. It says whether its view names
     /// the asker, which may have to rejoin.
-    pub(crate) fn leader_is_asked(
-        &mut self,
-        now: Time,
-        from: &Member,
-        ask: u64,
-        out: &mut Vec<Output>,
-    ) {
-        self.env.say_that_it_leads(now, from, ask, out);
+    pub(crate) fn is_asked(&mut self, turn: &mut Turn<'_>, from: &Member, ask: u64) {
+        turn.env.say_that_it_leads(turn.now, from, ask, turn.out);
         // A candidate lets a heartbeat go unanswered; the next one may come only when its silence
         // is too long.
-        self.greet(now, from, out);
+        self.greet(turn, from);
     }
 
     /// A link stands.
-    pub(crate) fn leader_is_linked(
-        &mut self,
-        now: Time,
-        member: &Member,
-        end: &LogEnd,
-        out: &mut Vec<Output>,
-    ) {
-        let leader = self.role.leader();
-        let follows = leader
-            .progress
-            .get(&member.id)
-            .is_some_and(|progress| progress.contact.member == *member);
-        if follows && end.epoch > leader.epoch {
+    pub(crate) fn is_linked(&mut self, turn: &mut Turn<'_>, member: &Member, end: &LogEnd) -> Flow {
+        let follows = self.follows(member);
+        if follows && end.epoch > self.epoch {
             let why = format!("{} is in epoch {}", member.id, end.epoch);
-            self.step_down(now, why, out);
-            return;
+            return self.step_down(turn, why);
         }
         if !follows && !end.epoch.is_none() {
             // It may have been evicted while it was away, and not know.
-            self.env.refuse(now, member, None, Reason::NotMember, out);
+            turn.env.refuse(turn.now, member, None, Reason::NotMember, turn.out);
         }
-        self.relink(now, member, end, out);
-        self.on_entrant_linked(now, member, out);
-        self.ask_to_merge(now, member, out);
-        self.say_invitation(now, member, out);
+        self.relink(turn, member, end);
+        self.on_entrant_linked(turn, member);
+        self.ask_to_merge(turn, member);
+        self.say_invitation(turn, member);
+        STAY
+    }
+
+    /// One of several links is gone.
+    pub(crate) fn is_thinned(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        self.resume_at_acked(turn, member);
+        self.ask_to_merge(turn, member);
     }
 }

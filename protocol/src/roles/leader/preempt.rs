@@ -15,13 +15,9 @@
 //! times as long as a silent leader is given.
 
 use crate::id::Member;
-use crate::io::Output;
-use crate::node::Node;
-use crate::report::note::Note;
-use crate::roles::Role;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::{Leader, Retiring, Successor};
-use crate::time::Time;
+use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::Message;
 
 impl Leader {
@@ -53,73 +49,55 @@ impl Leader {
     }
 }
 
-impl Node {
+impl Leader {
     /// Begins to hand over, if somebody is there to take over.
-    pub(crate) fn yield_to_better(&mut self, now: Time) {
-        let knobs = self.env.config.knobs();
-        if !knobs.preempt && !self.env.demoted
-            || self.env.leaving.is_some()
-            || !self.env.preempted.is_over(now)
+    pub(crate) fn yield_to_better(&mut self, turn: &mut Turn<'_>) {
+        let knobs = turn.env.config.knobs();
+        if !knobs.preempt && !turn.env.demoted
+            || turn.env.leaving.is_some()
+            || !turn.env.preempted.is_over(turn.now)
         {
             return;
         }
-        let until = now + knobs.sync_timeout;
-        let (first, most) = (2 * self.env.patience(), 4 * self.env.patience());
-        let Role::Leader(leader) = &mut self.role else { return };
+        let until = turn.now + knobs.sync_timeout;
+        let (first, most) = (2 * turn.env.patience(), 4 * turn.env.patience());
         let Some(heir) =
-            leader.heir().filter(|heir| leader.is_settled() && heir.contact.outranks(&self.env.me))
+            self.heir().filter(|heir| self.is_settled() && heir.contact.outranks(&turn.env.me))
         else {
             return;
         };
         let into = Successor::Better(heir.contact.member.clone());
-        leader.retiring = Some(Retiring { until, into });
-        self.env.preempted.begin(now, first, most);
+        self.retiring = Some(Retiring { until, into });
+        turn.env.preempted.begin(turn.now, first, most);
     }
 
     /// Hands over as soon as everybody has everything; goes on leading if that cannot be.
-    pub(crate) fn yield_when_level(
-        &mut self,
-        now: Time,
-        successor: &Member,
-        out: &mut Vec<Output>,
-    ) {
-        let contiguous = self.env.log.contiguous();
-        let Role::Leader(leader) = &mut self.role else { return };
-        let is_there = leader
+    pub(crate) fn yield_when_level(&mut self, turn: &mut Turn<'_>, successor: &Member) -> Flow {
+        let contiguous = turn.env.log.contiguous();
+        let is_there = self
             .progress
             .get(&successor.id)
             .is_some_and(|progress| progress.contact.member == *successor);
-        let is_late = leader.retiring.as_ref().is_none_or(|retiring| retiring.until <= now);
-        if !is_there || !leader.failed.is_empty() || is_late && !leader.is_level(contiguous) {
-            leader.retiring = None;
-            return;
+        let is_late = self.retiring.as_ref().is_none_or(|retiring| retiring.until <= turn.now);
+        if !is_there || !self.failed.is_empty() || is_late && !self.is_level(contiguous) {
+            self.retiring = None;
+            return STAY;
         }
-        if leader.is_level(contiguous) {
-            let epoch = leader.epoch.clone();
-            let why = format!("it hands over to {}, which outranks it", successor.id);
-            out.push(Output::Note(Note::StepDown { log: self.env.log.name(), epoch, why }));
-            self.hand_over(now, successor, out);
+        if !self.is_level(contiguous) {
+            return STAY;
         }
+        self.note_step_down(turn, format!("it hands over to {}, which outranks it", successor.id));
+        self.hand_over(turn, successor)
     }
 
     /// Tells everybody who leads next, and waits for its claim like everybody.
-    pub(crate) fn hand_over(&mut self, now: Time, successor: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let epoch = leader.epoch.clone();
-        let members: Vec<Member> =
-            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
-        for member in members {
-            self.env.send(
-                now,
-                &member,
-                Message::Handover { successor: successor.id.clone(), epoch: epoch.clone() },
-                out,
-            );
+    pub(crate) fn hand_over(&self, turn: &mut Turn<'_>, successor: &Member) -> Flow {
+        for progress in self.progress.values() {
+            let word =
+                Message::Handover { successor: successor.id.clone(), epoch: self.epoch.clone() };
+            turn.env.send(turn.now, &progress.contact.member, word, turn.out);
         }
-        self.become_waiting(now, &successor.id, out);
-        if let Role::Candidate(candidate) = &mut self.role {
-            candidate.handed_over = true;
-        }
+        go(Next::AwaitHeir { heir: successor.id.clone() })
     }
 }
 

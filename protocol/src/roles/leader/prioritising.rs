@@ -11,6 +11,7 @@
 
 use crate::io::Output;
 use crate::node::Node;
+use crate::roles::Role;
 use crate::time::Time;
 
 impl Node {
@@ -24,7 +25,10 @@ impl Node {
         // Links that stand were introduced with the old one. Whoever leads next would take that for
         // the newer word.
         self.env.links.rename(self.env.me.clone(), out);
-        self.notice_moves(now);
+        match self.turn(now, out) {
+            (Role::Leader(leader), turn) => leader.notice_moves(&turn),
+            (Role::Joining(_) | Role::Follower(_) | Role::Candidate(_), _) => {}
+        }
     }
 }
 

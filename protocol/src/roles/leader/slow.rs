@@ -17,15 +17,14 @@
 //!
 //! Silence is another matter (see `detector`).
 
+use crate::env::Env;
 use crate::id::{Member, Seq};
-use crate::io::Output;
-use crate::node::Node;
 use crate::report::note::Evidence;
-use crate::roles::Role;
 use crate::roles::follower::millis;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::Reason;
 
 impl Progress {
@@ -40,53 +39,50 @@ impl Leader {
     pub(crate) fn takes_readings(&self) -> bool {
         self.is_numbering() && !self.under_pressure
     }
-}
 
-impl Node {
     /// Evicts who has been too far behind, or has kept everybody waiting, for too long.
-    pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
-        let knobs = self.env.config.knobs().clone();
-        let (high, awaited) = (self.env.log.contiguous(), self.env.log.unsafe_from());
+    pub(crate) fn evict_slow(&mut self, turn: &mut Turn<'_>) {
+        let knobs = turn.env.config.knobs();
+        let (high, awaited) = (turn.env.log.contiguous(), turn.env.log.unsafe_from());
         // What everybody has was discarded down to the bound, so whatever is above it is held for
         // the slowest.
         let heavy =
-            self.env.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
-        let Role::Leader(leader) = &mut self.role else { return };
+            turn.env.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
         // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
-        let decides = leader.doubt.is_none();
-        let slowest =
-            leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
+        let decides = self.doubt.is_none();
+        let slowest = self.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
         let mut slow = Vec::new();
-        for progress in leader.progress.values_mut() {
+        for progress in self.progress.values_mut() {
             let lag = progress.lag(high);
             let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
-            progress.lag_since = behind.then(|| progress.lag_since.unwrap_or(now));
+            progress.lag_since = behind.then(|| progress.lag_since.unwrap_or(turn.now));
             let waits = awaited.is_some_and(|at| progress.acked < at);
             progress.mute_since = waits
                 .then(|| progress.mute_since.filter(|(acked, _)| *acked == progress.acked))
                 .flatten();
             if waits {
-                progress.mute_since = progress.mute_since.or(Some((progress.acked, now)));
+                progress.mute_since = progress.mute_since.or(Some((progress.acked, turn.now)));
             }
             let acked = progress.acked;
-            let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
+            let for_too_long =
+                |since: &Time| decides && turn.now.since(*since) >= knobs.slow_timeout;
             let evidence = if let Some(since) = progress.lag_since.filter(for_too_long) {
                 Evidence::Slow {
-                    log: self.env.log.name(),
+                    log: turn.env.log.name(),
                     behind: lag,
                     acked,
                     high,
-                    for_ms: millis(now.since(since)),
+                    for_ms: millis(turn.now.since(since)),
                 }
             } else if let Some(((_, since), awaited)) =
                 progress.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
             {
                 Evidence::Unacknowledged {
-                    log: self.env.log.name(),
+                    log: turn.env.log.name(),
                     acked,
                     awaited,
                     high,
-                    for_ms: millis(now.since(since)),
+                    for_ms: millis(turn.now.since(since)),
                 }
             } else {
                 continue;
@@ -97,8 +93,8 @@ impl Node {
         for (_, contact, evidence) in slow {
             // A leader that sent its quorum away would have to go itself. It waits, and takes no
             // more readings than they do.
-            if self.lacks_without(now, Some(&contact.member)).is_none() {
-                self.evict(&contact, &evidence, out);
+            if self.lacks_without(turn, Some(&contact.member)).is_none() {
+                self.evict(turn, &contact, &evidence);
             }
         }
     }
@@ -106,39 +102,36 @@ impl Node {
     /// How many of its own readings a leader may number now. They fill half of the room between
     /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the
     /// leader would turn its members away each time that the slowest has caught up.
-    pub(crate) fn own_room(&self) -> u64 {
-        let knobs = self.env.config.knobs();
-        let Role::Leader(leader) = &self.role else { return 0 };
-        if !leader.takes_readings() {
+    pub(crate) fn own_room(&self, env: &Env) -> u64 {
+        let knobs = env.config.knobs();
+        if !self.takes_readings() {
             return 0;
         }
-        let high = self.env.log.contiguous();
-        let lag = leader.progress.values().map(|progress| progress.lag(high)).max();
+        let high = env.log.contiguous();
+        let lag = self.progress.values().map(|progress| progress.lag(high)).max();
         let bound = knobs.max_lag_entries + (knobs.retain_entries - knobs.max_lag_entries) / 4;
         lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
     }
 
     /// Looks whether the slowest member leaves room for more readings; when it does again, asks for
     /// those that were not taken.
-    pub(crate) fn feel_pressure(&mut self, now: Time, out: &mut Vec<Output>) {
-        let knobs = self.env.config.knobs();
+    pub(crate) fn feel_pressure(&mut self, turn: &mut Turn<'_>) {
+        let knobs = turn.env.config.knobs();
         let (max_lag, retain, retain_bytes) =
             (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
-        let high = self.env.log.contiguous();
-        let Role::Leader(leader) = &self.role else { return };
-        let lag = leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
+        let high = turn.env.log.contiguous();
+        let lag = self.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
         let relief = max_lag + (retain - max_lag) / 2;
-        let weight_bound = retain_bytes.saturating_mul(if leader.under_pressure { 1 } else { 2 });
-        if self.env.log.weight() > weight_bound {
-            let all_have = leader.all_acked(high);
-            self.env.discard(all_have);
+        let weight_bound = retain_bytes.saturating_mul(if self.under_pressure { 1 } else { 2 });
+        if turn.env.log.weight() > weight_bound {
+            let all_have = self.all_acked(high);
+            turn.env.discard(all_have);
         }
-        let heavy = self.env.log.weight() > weight_bound;
-        let Role::Leader(leader) = &mut self.role else { return };
-        leader.under_pressure =
-            lag > 0 && (heavy || lag > if leader.under_pressure { max_lag } else { relief });
-        if leader.takes_readings() {
-            let progress = leader.progress.values_mut();
+        let heavy = turn.env.log.weight() > weight_bound;
+        self.under_pressure =
+            lag > 0 && (heavy || lag > if self.under_pressure { max_lag } else { relief });
+        if self.takes_readings() {
+            let progress = self.progress.values_mut();
             let owed: Vec<Member> = progress
                 .filter_map(|progress| {
                     std::mem::take(&mut progress.turned_away)
@@ -146,7 +139,7 @@ impl Node {
                 })
                 .collect();
             for member in owed {
-                self.env.refuse(now, &member, None, Reason::Busy, out);
+                turn.env.refuse(turn.now, &member, None, Reason::Busy, turn.out);
             }
         }
     }
@@ -158,6 +151,7 @@ mod tests {
     use crate::harness::{Harness, peer};
     use crate::id::Seq;
     use crate::roles::Role;
+    use crate::roles::leader::Leader;
 
     /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how
     /// much.
@@ -197,7 +191,7 @@ mod tests {
             }
             retain(&mut harness, retained(weight));
             for at in [harness.now, harness.now + harness.node.env.config.knobs().slow_timeout] {
-                harness.node.evict_slow(at, &mut harness.out);
+                harness.lead(at, Leader::evict_slow);
             }
             harness
                 .leads()
@@ -222,7 +216,7 @@ mod tests {
             retain(&mut harness, weight / 3 * 2 - 2);
             harness.leads().doubt = in_doubt.then_some(1_000);
             for at in [harness.now, harness.now + harness.node.env.config.knobs().slow_timeout] {
-                harness.node.evict_slow(at, &mut harness.out);
+                harness.lead(at, Leader::evict_slow);
             }
             harness.leads().failed.len()
         };
@@ -236,7 +230,7 @@ mod tests {
             acknowledge(&mut harness, 2, 1);
             acknowledge(&mut harness, 3, 0);
             retain(&mut harness, weight / 3 * 2 - 2);
-            harness.node.evict_slow(harness.now, &mut harness.out);
+            harness.lead(harness.now, Leader::evict_slow);
             let slow_timeout = harness.node.env.config.knobs().slow_timeout;
             let at = harness.now + slow_timeout;
             if let Role::Leader(leader) = &mut harness.node.role
@@ -244,7 +238,7 @@ mod tests {
             {
                 leader.excuse(at, slow_timeout / 2);
             }
-            harness.node.evict_slow(at, &mut harness.out);
+            harness.lead(at, Leader::evict_slow);
             harness.leads().failed.len()
         };
         assert_eq!((evicted(false), evicted(true)), (1, 0));
@@ -254,7 +248,7 @@ mod tests {
     fn no_readings_are_taken_while_twice_as_much_is_held_as_is_retained() {
         let under_pressure = |harness: &mut Harness, retained: u64| {
             retain(harness, retained);
-            harness.node.feel_pressure(harness.now, &mut harness.out);
+            harness.lead(harness.now, Leader::feel_pressure);
             harness.leads().under_pressure
         };
         let mut harness = Harness::leader(Knobs::fast());

@@ -8,13 +8,12 @@
 use std::collections::BTreeMap;
 
 use crate::id::{LinkId, Member, PeerId, Seq};
-use crate::io::Output;
 use crate::log::entry::Ordered;
 use crate::log::lineage::LogEnd;
-use crate::node::Node;
-use crate::roles::Role;
 use crate::roles::follower::RUN_BYTES;
+use crate::roles::leader::Leader;
 use crate::time::Time;
+use crate::turn::Turn;
 use crate::wire::message::{Message, Reason};
 
 /// A member that is out.
@@ -31,21 +30,20 @@ pub(crate) struct Parting {
     pub(crate) old_links: Vec<LinkId>,
 }
 
-impl Node {
+impl Leader {
     /// Sends every follower what it lacks, one frame for all that stand at the same position.
-    pub(crate) fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
-        let contiguous = self.env.log.contiguous();
-        let stable = self.env.log.stable();
+    pub(crate) fn stream(&mut self, turn: &mut Turn<'_>) {
+        let contiguous = turn.env.log.contiguous();
+        let stable = turn.env.log.stable();
         for round in 0.. {
-            let Role::Leader(leader) = &mut self.role else { return };
             let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
-            for progress in leader
+            for progress in self
                 .progress
                 .values()
                 .filter(|progress| progress.adopted && progress.cursor < contiguous)
             {
-                if let Some(link) = self.env.links.to(&progress.contact.member)
-                    && !self.env.links.is_full(link)
+                if let Some(link) = turn.env.links.to(&progress.contact.member)
+                    && !turn.env.links.is_full(link)
                 {
                     behind
                         .entry(progress.cursor)
@@ -59,29 +57,28 @@ impl Node {
             if round == STREAMED_AT_ONCE {
                 // Between two calls the shell can say that a link is full, and heartbeats can go
                 // out.
-                self.env.more_at = Some(now);
+                turn.env.more_at = Some(turn.now);
                 break;
             }
             for (cursor, group) in behind {
-                let run = self.env.log.run(cursor.next(), contiguous, RUN_BYTES);
-                let Role::Leader(leader) = &mut self.role else { return };
+                let run = turn.env.log.run(cursor.next(), contiguous, RUN_BYTES);
                 if run.is_empty() {
                     // What it lacks has been discarded; only a snapshot helps, and it gets one when
                     // it asks to join.
                     let mut behind_the_tail = Vec::with_capacity(group.len());
                     for (_, id) in &group {
-                        if let Some(progress) = leader.progress.get_mut(id) {
+                        if let Some(progress) = self.progress.get_mut(id) {
                             progress.adopted = false;
                             behind_the_tail.push(progress.contact.member.clone());
                         }
                     }
                     for member in behind_the_tail {
-                        self.env.refuse(now, &member, None, Reason::NotMember, out);
+                        turn.env.refuse(turn.now, &member, None, Reason::NotMember, turn.out);
                     }
                     continue;
                 }
                 let ordered = Ordered {
-                    epoch: leader.epoch.clone(),
+                    epoch: self.epoch.clone(),
                     first: cursor.next(),
                     run,
                     stable,
@@ -89,35 +86,34 @@ impl Node {
                 };
                 let end = cursor.plus(ordered.positions());
                 for (_, id) in &group {
-                    if let Some(progress) = leader.progress.get_mut(id) {
+                    if let Some(progress) = self.progress.get_mut(id) {
                         progress.cursor = end;
                     }
                 }
                 let links = group.into_iter().map(|(link, _)| link).collect();
-                self.env.links.fan(links, Message::Ordered(ordered), out);
+                turn.env.links.fan(links, Message::Ordered(ordered), turn.out);
             }
         }
-        self.stream_parting(now, out);
+        self.stream_parting(turn);
     }
 
     /// Whoever is out gets everything up to the view that says so, and is told when the readings
     /// before it are safe: it hands over neither before, and would wait for good.
-    pub(crate) fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let epoch = leader.epoch.clone();
-        let left = std::mem::take(&mut leader.parting);
+    pub(crate) fn stream_parting(&mut self, turn: &mut Turn<'_>) {
+        let epoch = self.epoch.clone();
+        let left = std::mem::take(&mut self.parting);
         let mut kept = Vec::new();
-        let stable = self.env.log.stable();
+        let stable = turn.env.log.stable();
         for mut parting in left {
             for _ in 0..STREAMED_AT_ONCE {
-                let link = self.env.links.to(&parting.member);
+                let link = turn.env.links.to(&parting.member);
                 let settled = parting.awaits.is_some_and(|at| at <= stable);
                 if !(parting.cursor < parting.until || settled)
-                    || link.is_none_or(|link| self.env.links.is_full(link))
+                    || link.is_none_or(|link| turn.env.links.is_full(link))
                 {
                     break;
                 }
-                let run = self.env.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
+                let run = turn.env.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
                 let ordered = Ordered {
                     epoch: epoch.clone(),
                     first: parting.cursor.next(),
@@ -127,7 +123,8 @@ impl Node {
                 };
                 let end = parting.cursor.plus(ordered.positions());
                 let gone = end == parting.cursor && parting.cursor < parting.until;
-                if gone || !self.env.send(now, &parting.member, Message::Ordered(ordered), out) {
+                let word = Message::Ordered(ordered);
+                if gone || !turn.env.send(turn.now, &parting.member, word, turn.out) {
                     break;
                 }
                 parting.cursor = end;
@@ -136,99 +133,85 @@ impl Node {
             if parting.cursor < parting.until || parting.awaits.is_some() {
                 kept.push(parting);
             } else {
-                parting.old_links.into_iter().for_each(|link| self.env.links.hang_up(link, out));
+                for link in parting.old_links {
+                    turn.env.links.hang_up(link, turn.out);
+                }
             }
         }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.parting = kept;
-        }
+        self.parting = kept;
     }
 
     /// Forgets the evicted members whose time to be told is over, and closes the old links to them.
-    pub(crate) fn forget_parting(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let (kept, late): (Vec<Parting>, Vec<Parting>) = std::mem::take(&mut leader.parting)
+    pub(crate) fn forget_parting(&mut self, turn: &mut Turn<'_>) {
+        let (kept, late): (Vec<Parting>, Vec<Parting>) = std::mem::take(&mut self.parting)
             .into_iter()
-            .partition(|parting| parting.forget_at > now);
-        leader.parting = kept;
+            .partition(|parting| parting.forget_at > turn.now);
+        self.parting = kept;
         // It may be in again, and go on with one of them.
-        let out_still = late.into_iter().filter(|parting| !leader.follows(&parting.member));
-        for link in out_still.flat_map(|parting| parting.old_links).collect::<Vec<LinkId>>() {
-            self.env.links.hang_up(link, out);
+        let out_still = late.into_iter().filter(|parting| !self.follows(&parting.member));
+        for link in out_still.flat_map(|parting| parting.old_links) {
+            turn.env.links.hang_up(link, turn.out);
         }
     }
 
     /// Somebody waits for what has just become stable: it is said at once, not with whatever is
     /// streamed next.
-    pub(crate) fn spread_stable(&mut self, out: &mut Vec<Output>) {
-        let (contiguous, stable) = (self.env.log.contiguous(), self.env.log.stable());
-        let Role::Leader(leader) = &self.role else { return };
-        let level = leader
+    pub(crate) fn spread_stable(&self, turn: &mut Turn<'_>) {
+        let (contiguous, stable) = (turn.env.log.contiguous(), turn.env.log.stable());
+        let level = self
             .progress
             .values()
             .filter(|progress| progress.adopted && progress.cursor == contiguous);
         let links: Vec<LinkId> =
-            level.filter_map(|progress| self.env.links.to(&progress.contact.member)).collect();
+            level.filter_map(|progress| turn.env.links.to(&progress.contact.member)).collect();
         if !links.is_empty() {
             let word = Ordered {
-                epoch: leader.epoch.clone(),
+                epoch: self.epoch.clone(),
                 first: contiguous.next(),
                 run: Vec::new(),
                 stable,
                 repair: None,
             };
-            self.env.links.fan(links, Message::Ordered(word), out);
+            turn.env.links.fan(links, Message::Ordered(word), turn.out);
         }
     }
 
     /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it
     /// hears the cut again.
-    pub(crate) fn relink(
-        &mut self,
-        now: Time,
-        member: &Member,
-        end: &LogEnd,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader
-            .progress
-            .get_mut(&member.id)
-            .filter(|progress| progress.contact.member == *member)
+    pub(crate) fn relink(&mut self, turn: &mut Turn<'_>, member: &Member, end: &LogEnd) {
+        let Some(progress) =
+            self.progress.get_mut(&member.id).filter(|progress| progress.contact.member == *member)
         else {
             return;
         };
-        if end.epoch == leader.epoch && end.contiguous <= self.env.log.contiguous() {
+        if end.epoch == self.epoch && end.contiguous <= turn.env.log.contiguous() {
             progress.begin_at(end.contiguous);
             progress.acknowledge(end.contiguous);
-            leader.let_go(&member.id, now);
+            self.let_go(&member.id, turn.now);
         } else if !progress.adopted
-            && leader.announced.list.contains(member)
-            && end.epoch < leader.epoch
+            && self.announced.list.contains(member)
+            && end.epoch < self.epoch
         {
-            let announced = leader.announced.clone();
-            self.env.send(now, member, Message::SeqSyncFinal(announced), out);
+            let announced = self.announced.clone();
+            turn.env.send(turn.now, member, Message::SeqSyncFinal(announced), turn.out);
         }
-        self.greet(now, member, out);
+        self.greet(turn, member);
     }
 
     /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
-    pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader
-            .progress
-            .get_mut(&member.id)
-            .filter(|progress| progress.contact.member == *member)
+    pub(crate) fn resume_at_acked(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        let Some(progress) =
+            self.progress.get_mut(&member.id).filter(|progress| progress.contact.member == *member)
         else {
             return;
         };
         if progress.adopted {
             progress.resume();
-        } else if leader.announced.list.contains(member) {
-            let announced = leader.announced.clone();
-            self.env.send(now, member, Message::SeqSyncFinal(announced), out);
+        } else if self.announced.list.contains(member) {
+            let announced = self.announced.clone();
+            turn.env.send(turn.now, member, Message::SeqSyncFinal(announced), turn.out);
         }
-        self.greet(now, member, out);
+        self.greet(turn, member);
     }
 }
 
@@ -348,7 +331,7 @@ mod tests {
         harness.give(Input::Backlog { link, full: true });
         harness.publish("x");
         harness.out.clear();
-        harness.node.spread_stable(&mut harness.out);
+        harness.lead(harness.now, |leader, turn| leader.spread_stable(turn));
         let links: Vec<_> = harness
             .out
             .iter()
