@@ -1,8 +1,9 @@
 //! A leader numbers what members send, streams it, and watches everybody else. This page says
 //! what it makes of each message, refusal, question and link.
 
-use crate::id::{Member, Seq};
+use crate::id::Member;
 use crate::log::lineage::LogEnd;
+use crate::report::note::Evidence;
 use crate::roles::Heard;
 use crate::roles::leader::Leader;
 use crate::roles::refusals::refusal;
@@ -106,20 +107,10 @@ impl Leader {
         let ask = *ask;
         match reason {
             Reason::Stale { promised } => {
-                // Only a member of the present view can unseat its leader; an outsider belongs to
-                // another group. An entrant that has acknowledged nothing yet does not count: it
-                // has gone on elsewhere since it asked.
-                let progress =
-                    self.progress.get(&from.id).filter(|progress| progress.contact.member == *from);
-                let Some(progress) = progress.filter(|_| *promised > self.epoch) else {
-                    return STAY;
-                };
-                if progress.ask.is_none() || progress.acked > Seq::ZERO {
+                if *promised > self.epoch {
                     let why = format!("{} has promised epoch {promised}", from.id);
-                    return self.step_down(turn, why);
+                    self.yield_to_later(turn, from, why, &refusal(reason))?;
                 }
-                let contact = progress.contact.clone();
-                self.evict(turn, &contact, &refusal(reason));
             }
             // It follows somebody else, and does not answer the admission that this names.
             Reason::NotMember => {
@@ -148,6 +139,29 @@ impl Leader {
         STAY
     }
 
+    /// Somebody is in a later epoch. Only a member of the present view can unseat its leader; an
+    /// outsider belongs to another group. A member that has acknowledged nothing is only put out:
+    /// it has gone over to another leader since it promised, or since it asked to be let in, and
+    /// the others follow this one.
+    fn yield_to_later(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Member,
+        why: String,
+        evidence: &Evidence,
+    ) -> Flow {
+        let Some(progress) = self.progress.get(&from.id) else { return STAY };
+        if progress.contact.member != *from {
+            return STAY;
+        }
+        if progress.has_answered() {
+            return self.step_down(turn, why);
+        }
+        let contact = progress.contact.clone();
+        self.evict(turn, &contact, evidence);
+        STAY
+    }
+
     /// Somebody asks who leads: a working leader is its own veto. It says whether its view names
     /// the asker, which may have to rejoin.
     pub(crate) fn is_asked(&mut self, turn: &mut Turn<'_>, from: &Member, ask: u64) {
@@ -162,7 +176,8 @@ impl Leader {
         let follows = self.follows(member);
         if follows && end.epoch > self.epoch {
             let why = format!("{} is in epoch {}", member.id, end.epoch);
-            return self.step_down(turn, why);
+            let evidence = Evidence::OwnWord { verb: "HELLO".to_owned() };
+            return self.yield_to_later(turn, member, why, &evidence);
         }
         if !follows && !end.epoch.is_none() {
             // It may have been evicted while it was away, and not know.
