@@ -112,6 +112,14 @@ impl Candidate {
             contact.member != turn.env.me.member && known.is_none_or(|inc| inc < contact.member.inc)
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
+        // They are given as long as everybody.
+        let until = now + self.config.knobs().sync_timeout;
+        if let Role::Candidate(candidate) = &mut self.role
+            && let Stage::Syncing(claim) = &mut candidate.stage
+            && !unasked.is_empty()
+        {
+            claim.until = until;
+        }
         for contact in unasked {
             let member = contact.member.clone();
             self.dropped.remove(contact.id());
