@@ -191,12 +191,12 @@ impl Candidate {
             asked.into_values().partition(|contact| {
                 claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member)
             });
-        if self.first_view {
-            // A group is founded by no more than it takes; the others ask to be let in, and wait
-            // for room.
-            let most = usize::try_from(env.config.knobs().members_max - 1).unwrap_or(usize::MAX);
-            unlisted.extend(listed.drain(most.min(listed.len())..));
-        }
+        // A view has no more members than a group takes. Those of the newest view come first; the
+        // others ask to be let in, and wait for room.
+        let newest = env.log.view();
+        listed.sort_by_key(|contact| newest.is_none_or(|view| !view.names(&contact.member)));
+        let most = usize::try_from(env.config.knobs().members_max - 1).unwrap_or(usize::MAX);
+        unlisted.extend(listed.drain(most.min(listed.len())..));
         // Who was known by words alone has said on its link where it is.
         let said = |contact: Contact| {
             env.links

@@ -113,12 +113,10 @@ impl Candidate {
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
         // They are given as long as everybody.
-        let until = now + self.config.knobs().sync_timeout;
-        if let Role::Candidate(candidate) = &mut self.role
-            && let Stage::Syncing(claim) = &mut candidate.stage
+        if let Stage::Syncing(claim) = &mut self.stage
             && !unasked.is_empty()
         {
-            claim.until = until;
+            claim.until = turn.now + turn.env.config.knobs().sync_timeout;
         }
         for contact in unasked {
             let member = contact.member.clone();
