@@ -13,6 +13,12 @@ impl Turn<'_> {
         self.env.on_missing(self.now, from, missing, self.out);
     }
 
+    /// Mode `primary`: whether that is one blocked peer introducing another one to a third.
+    pub(crate) fn is_introduced(&self, join: &JoinRequest) -> bool {
+        let blocked = self.env.config.is_primary() && self.env.blocked.is_some();
+        blocked && join.leading.is_none() && join.from.birth != self.env.me.birth
+    }
+
     /// Drops a request in another peer's name.
     pub(crate) fn drop_passed(&mut self, from: &Member, join: &JoinRequest) {
         if join.leading.is_some() || join.from.birth != self.env.me.birth {

@@ -52,10 +52,12 @@ impl Candidate {
         Flow::Continue(Heard::Taken)
     }
 
-    /// Somebody asks it to be let in.
-    fn on_join_request(&self, turn: &mut Turn<'_>, from: &Member, join: JoinRequest) {
+    /// Somebody asks it to be let in. In mode `primary` one blocked peer introduces another one.
+    fn on_join_request(&mut self, turn: &mut Turn<'_>, from: &Member, join: JoinRequest) {
         if join.from.member == *from {
             turn.env.refuse(turn.now, from, Some(join.ask), Reason::Busy, turn.out);
+        } else if turn.is_introduced(&join) {
+            self.on_caller(turn.now, turn.env, join.from);
         } else {
             turn.drop_passed(from, &join);
         }

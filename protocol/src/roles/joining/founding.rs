@@ -43,9 +43,11 @@ impl Joining {
         lacks_to_found(self, bootstrap, me, env.has_history, advises)
     }
 
-    /// Others that are blocked, too, and may not hear each other.
+    /// The blocked peers that this one knows, founders first. They are linked, because one may have
+    /// heard those that another has not: founders that are missing, or the members of a view that a
+    /// third peer may know of.
     pub(crate) fn go_betweens(&self, env: &Env) -> Vec<Contact> {
-        if env.blocked.is_none() || !env.config.is_primary() || env.has_history {
+        if env.blocked.is_none() || !env.config.is_primary() {
             return vec![];
         }
         let bootstrap = &env.config.knobs().bootstrap;

@@ -60,10 +60,9 @@ impl Joining {
 
     /// Somebody asks it to be let in. In mode `primary` one blocked peer introduces another one.
     fn on_join_request(&mut self, turn: &mut Turn<'_>, from: &Member, join: JoinRequest) {
-        let blocked = turn.env.config.is_primary() && turn.env.blocked.is_some();
         if join.from.member == *from {
             turn.env.refuse(turn.now, from, Some(join.ask), Reason::Busy, turn.out);
-        } else if blocked && join.leading.is_none() && join.from.birth != turn.env.me.birth {
+        } else if turn.is_introduced(&join) {
             self.on_fellow_joiner(turn, join.from, join.has_history);
         } else {
             turn.drop_passed(from, &join);
