@@ -198,12 +198,12 @@ impl<'a> Builder<'a> {
 
     fn goes_on(&self, event: &Event) -> Option<&'a str> {
         let lives = &self.index.lives;
-        let mut present = self
+        let present = self
             .present
             .iter()
             .filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
         // Two processes of one name may have reported equally much; only a process without any
-        // reading may take another number.
+        // reading may take another number, and the number that it takes is a higher one.
         let holds = |life: LifeId| {
             lives[life]
                 .facts
@@ -212,7 +212,8 @@ impl<'a> Builder<'a> {
         };
         let went_on =
             |life: LifeId| lives[life].told.checked_add(1) == Some(event.n) && !holds(life);
-        present.find(|(_, life)| went_on(**life)).map(|(process, _)| *process)
+        let went_on = present.filter(|(_, life)| went_on(**life));
+        went_on.min_by_key(|(_, life)| lives[**life].inc >= event.inc).map(|(process, _)| *process)
     }
 
     fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
