@@ -145,12 +145,13 @@ pub static BEYOND: &[Beyond] = &[
         statement: "in a part of hosts that all reach each other, and to which nothing has \
                     happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × \
                     (`election_timeout` + `sync_timeout`), everybody who was in a group all the \
-                    while follows one of them that leads, or (primary) they are no quorum; after a \
-                    kill that a refused dial shows to everybody, 4 rounds of asking again replace \
-                    the heartbeats and one election is enough; where somebody outside is heard and \
-                    cannot be answered, one election more; where a leader moves to a higher epoch \
-                    just then, or handed over less than one `sync_timeout` ago, one `sync_timeout` \
-                    more",
+                    while follows one of them that leads, or (primary) they are no quorum, or its \
+                    views name none of the others, and none of them and it hear each other; after \
+                    a kill that a refused dial shows to everybody, 4 rounds of asking again \
+                    replace the heartbeats and one election is enough; where somebody outside is \
+                    heard and cannot be answered, one election more; where a leader moves to a \
+                    higher epoch just then, or handed over less than one `sync_timeout` ago, one \
+                    `sync_timeout` more",
         why: LINKS,
     },
     Beyond {

@@ -141,7 +141,23 @@ impl Truth {
         let voters: Vec<&Node> =
             members.iter().filter(|(host, _)| was_in(*host)).map(|(_, node)| *node).collect();
         let is_blocked = self.is_primary() && !self.may_go_on(&voters);
-        let owed = members.iter().filter(|(host, _)| was_in(*host) && !self.is_leaving(*host));
+        // Who knows none of the others, and does not hear them, cannot find them: that two groups
+        // become one in time is another law.
+        let hears = |host: usize, other: usize| {
+            self.links.heard_since(host, other).is_some_and(|since| since <= part.since)
+        };
+        let knows = |node: &Node, it: &Node| {
+            node.last_views().iter().any(|(_, view)| view.names(&it.contact().member))
+        };
+        let is_lost = |host: usize, node: &Node| {
+            let mut others = members.iter().filter(|(other, _)| *other != host).peekable();
+            self.is_primary()
+                && others.peek().is_some()
+                && !others.any(|(other, it)| knows(node, it) || hears(host, *other))
+        };
+        let owed = members.iter().filter(|(host, node)| {
+            was_in(*host) && !self.is_leaving(*host) && !is_lost(*host, node)
+        });
         for node in owed.map(|(_, node)| *node).collect::<Vec<&Node>>() {
             let leader = node.status().leader;
             let is_led =
