@@ -144,5 +144,8 @@ mod tests {
         check_claims(&publish, [], 600, false);
         check_claims(&publish, [300], 600, false);
         check_claims(&publish, (0..10).map(|n| n * 60), 600, false);
+        // A drip: each gap alone is borne, and all of them together are a pause.
+        check_claims(&publish, (0..30).map(|n| n * 20), 600, false);
+        check_claims(&Input::Wake, (0..30).map(|n| n * 20), 600, true);
     }
 }
