@@ -165,11 +165,13 @@ impl Shell {
                 self.serve_door_meanwhile();
                 continue;
             }
+            // The node moves a deadline that has passed at the first input after it.
+            let due = self.node.deadline();
             self.turn();
-            if self.is_late() {
+            if due.is_some_and(|due| clock::now().since(due) > LATE) {
                 self.catch_up(&mut events).map_err(|error| failed("waiting for events", &error))?;
             }
-            self.wake();
+            self.wake(due);
             self.close_turn();
         }
         let reason = self.stop.take();
@@ -269,11 +271,6 @@ impl Shell {
         }
     }
 
-    /// Whether a deadline passed so long ago that messages may have come meanwhile unread.
-    fn is_late(&self) -> bool {
-        self.node.deadline().is_some_and(|due| clock::now().since(due) > LATE)
-    }
-
     /// Reads until nothing is left, so that no deadline is judged with unread messages.
     fn catch_up(&mut self, events: &mut Events) -> io::Result<()> {
         for _ in 0..CATCH_UP_TURNS {
@@ -288,11 +285,12 @@ impl Shell {
         Ok(())
     }
 
-    /// A passed deadline is one more input.
-    fn wake(&mut self) {
+    /// A passed deadline is one more input. What was due at the beginning of the turn says how late
+    /// the loop is.
+    fn wake(&mut self, began: Option<Time>) {
         let now = clock::now();
         if let Some(due) = self.node.deadline().filter(|due| *due <= now) {
-            self.counters.lag(now.since(due));
+            self.counters.lag(now.since(began.map_or(due, |began| began.min(due))));
             self.feed(Input::Wake);
         }
     }

@@ -187,6 +187,12 @@ impl Config {
         self.witness_timeout() / 4
     }
 
+    /// How long a claimant may stand still: the others go on without one that stands still for
+    /// longer than they give a question.
+    pub(crate) fn borne(&self) -> Duration {
+        self.knobs.heartbeat_interval.min(self.witness_timeout())
+    }
+
     /// Mode `primary`: a leader that no quorum has answered for that long steps down; four fifths
     /// of `heartbeat_timeout`, so that it has before its members' own deadlines pass.
     #[must_use]

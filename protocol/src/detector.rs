@@ -52,8 +52,7 @@ impl Started {
     }
 }
 
-/// How long ago the last completed round trip started, and how that is moved when this peer itself
-/// ran late.
+/// How long ago the last completed round trip started.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Liveness {
     proven_at: Time,
@@ -74,12 +73,6 @@ impl Liveness {
 
     pub(crate) fn lost_at(&self, patience: Duration) -> Time {
         self.proven_at + patience
-    }
-
-    /// This peer's own loop ran late until now: whoever it judges could not have been heard
-    /// meanwhile. Who has come in during that time has lost less of it.
-    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
-        self.proven_at = (self.proven_at + lag).min(now).max(self.proven_at);
     }
 }
 
@@ -109,19 +102,5 @@ mod tests {
         liveness.prove(started.of(180).expect("remembered"));
         assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(200));
         assert_eq!(started.since(at(190)), 9);
-        liveness.excuse(at(199), Duration::from_secs(5));
-        assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(205));
-        liveness.excuse(at(197), Duration::from_secs(5));
-        assert_eq!(
-            liveness.lost_at(Duration::from_secs(10)),
-            at(207),
-            "nobody has answered later than now"
-        );
-        liveness.excuse(at(190), Duration::from_secs(5));
-        assert_eq!(
-            liveness.lost_at(Duration::from_secs(10)),
-            at(207),
-            "nor is anything taken back"
-        );
     }
 }

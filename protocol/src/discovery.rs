@@ -565,7 +565,7 @@ mod tests {
             dialled |= dials.contains(&peer(9).address);
             answers += whispers.iter().filter(|to| **to == peer(9).address).count();
             assert!(n > 6 || answers == 0, "they may find each other by themselves");
-            harness.now += Duration::from_millis(100);
+            harness.rest(Duration::from_millis(100));
         }
         assert!(dialled && (1..=2).contains(&answers), "{dialled} {answers}");
     }
@@ -578,7 +578,11 @@ mod tests {
         };
         let (mut answers, mut passes) = (0, 0);
         for n in 1..=20 {
-            harness.say(&peer(3), beat(n, 0));
+            let mut word = beat(n, 0);
+            if let Message::Heartbeat(beat) = &mut word {
+                beat.echo = Some(n - 1);
+            }
+            harness.say(&peer(3), word);
             harness.out.clear();
             harness.hear(&peer(9), beacon(9, 1));
             let out = harness.out.clone();
@@ -588,7 +592,7 @@ mod tests {
             if n <= 6 {
                 assert_eq!((answers, passes), (0, 0), "they may find each other by themselves");
             }
-            harness.now += Duration::from_millis(100);
+            harness.rest(Duration::from_millis(100));
         }
         assert!((1..=2).contains(&answers) && answers == passes, "{answers} {passes}");
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::delivery::outbox::Outbox;
@@ -81,14 +82,12 @@ pub(crate) struct Env {
     pub(crate) answered: BTreeSet<Member>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
-    /// Up to when its own lateness has been allowed for.
-    pub(crate) excused_until: Time,
     pub(crate) stopped: bool,
     /// Whether it hands over as soon as somebody outranks it, because it was asked to.
     pub(crate) demoted: bool,
-    /// What the wall clock showed when this peer was last told, and when that was.
-    pub(crate) clock: Option<(Time, u64)>,
-    /// What it shows during this call.
+    /// Own time. Every moment that is stored elsewhere is of it.
+    pub(crate) clock: Clock,
+    /// What the wall clock shows during this call.
     pub(crate) utc: Option<u64>,
     pub(crate) suspicions: Suspicions,
 }
@@ -131,10 +130,9 @@ impl Env {
             more_at: None,
             answered: BTreeSet::new(),
             lag: Duration::ZERO,
-            excused_until: now,
             stopped: false,
             demoted: false,
-            clock: None,
+            clock: Clock::new(now),
             utc: None,
             suspicions: Suspicions::default(),
         }

@@ -60,6 +60,7 @@
 mod backoff;
 mod bounded;
 mod check;
+mod clock;
 mod delivery;
 mod detector;
 mod discovery;
@@ -73,7 +74,6 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 mod install;
-mod lateness;
 mod links;
 mod log;
 mod membership;

@@ -298,17 +298,6 @@ impl Links {
         }
     }
 
-    /// This peer's own loop ran late until now: nothing could be heard meanwhile, so no link was
-    /// silent and no answer overdue.
-    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
-        let heard = self.links.values_mut().map(|l| &mut l.heard);
-        let dialled = self.wants.values_mut().map(|want| {
-            want.awaited.excuse(lag);
-            &mut want.dialled_at
-        });
-        heard.chain(dialled).for_each(|at| *at = (*at + lag).min(now));
-    }
-
     /// A connection stands.
     pub(crate) fn on_up(
         &mut self,

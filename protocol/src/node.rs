@@ -41,8 +41,9 @@ impl Node {
 
     /// Says what the wall clock shows, in microseconds since 1970 (UTC), as [`Input::Clock`] does.
     #[must_use]
-    pub fn with_clock(self, now: Time, utc: u64) -> Self {
-        Self { env: Env { clock: Some((now, utc)), ..self.env }, ..self }
+    pub fn with_clock(mut self, now: Time, utc: u64) -> Self {
+        self.env.clock.set_wall(now, utc);
+        self
     }
 
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same
@@ -51,10 +52,12 @@ impl Node {
         if self.env.stopped {
             return;
         }
-        self.doubt_self(now);
-        self.env.utc = self.env.clock.map(|(then, utc)| {
-            utc.saturating_add(now.as_micros()).saturating_sub(then.as_micros())
-        });
+        if let Input::Clock { utc } = input {
+            self.env.clock.set_wall(now, utc);
+        }
+        self.env.utc = self.env.clock.utc(now);
+        // From here on it lives by its own time.
+        let now = self.advance(now);
         match input {
             Input::Received { link, messages } => {
                 for message in messages {
@@ -85,10 +88,7 @@ impl Node {
                 let _nobody_to_ask = self.ask_leader(now, ask, question, out);
             }
             Input::Answer { to, ask, answer } => self.env.answer_query(now, &to, ask, answer, out),
-            Input::Clock { utc } => {
-                self.env.clock = Some((now, utc));
-                self.env.utc = Some(utc);
-            }
+            Input::Clock { .. } => {}
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -100,9 +100,8 @@ impl Node {
         }
     }
 
-    /// When to call again with [`Input::Wake`] if nothing else happens first.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Time> {
+    /// The earliest moment at which something is to be looked at.
+    pub(crate) fn due(&self) -> Option<Time> {
         if self.env.stopped {
             return None;
         }
@@ -198,11 +197,11 @@ impl Node {
             // Empty between two calls.
             answered: _,
             lag,
-            excused_until,
             stopped,
             demoted,
-            // For people.
+            // As far as it counts it is in the present.
             clock: _,
+            // For people.
             utc: _,
             suspicions: _,
         } = env;
@@ -211,12 +210,8 @@ impl Node {
         let goes =
             (leaving, preempted, meets, merging, been_member, has_history, blocked.is_some());
         let does = (role, install, witness, goes, wants_changed, beats, demoted);
-        // What was allowed for matters only while something is overdue.
-        let overdue_since = self
-            .deadline()
-            .is_some_and(|deadline| deadline <= *excused_until)
-            .then_some(excused_until);
-        situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
+        let (own, overdue) = self.present(now);
+        situation(&(holds, does, tick_at, more_at, lag, overdue, stopped), own)
     }
 
     /// The newest view, with the contact of each member.
@@ -297,6 +292,7 @@ impl Node {
     /// Deadlines are looked at only here, and shells call this after they have drained their
     /// sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.env.clock.rest();
         self.env.tick_at = None;
         self.leave_in_time(now, out);
         if self.env.stopped {

@@ -178,8 +178,6 @@ pub(crate) struct Claim {
     pub(crate) outdone: BTreeSet<PeerId>,
     /// How long this peer has stood still in the middle of it.
     pub(crate) slept: Duration,
-    /// Set when that was so long that whoever has promised may have gone on without it meanwhile.
-    pub(crate) overslept: bool,
     /// Set where a working leader only moves to a higher epoch: what it keeps.
     pub(crate) standing: Option<Box<Leader>>,
     /// The last position of the adopted log that is known to be stable (mode `primary`).
@@ -227,6 +225,19 @@ impl Node {
     }
 }
 
+impl Role {
+    /// This peer stood still, which has taken that much off its own time; the pause is long if the
+    /// others may have gone on without it. Before the next wake-up there may be several such calls.
+    pub(crate) fn on_pause(&mut self, now: Time, lag: Duration, is_long: bool) {
+        match self {
+            // What they wait for has as much time left as before.
+            Self::Joining(_) | Self::Follower(_) => {}
+            Self::Candidate(candidate) => candidate.on_pause(lag),
+            Self::Leader(leader) => leader.on_pause(now, is_long),
+        }
+    }
+}
+
 impl Joining {
     /// Nobody has been heard yet, and it asks at once, under the name `ask`.
     pub(crate) fn new(now: Time, ask: u64) -> Self {
@@ -261,11 +272,6 @@ impl Candidate {
         matches!(self.stage, Stage::Asking { .. } | Stage::Vetoed { .. } | Stage::Blocked { .. })
     }
 
-    /// Whether there was a pause after its list was closed.
-    pub(crate) fn has_overslept(&self) -> bool {
-        matches!(&self.stage, Stage::Adopting { claim, .. } if claim.overslept)
-    }
-
     /// What to say to a candidate of the other kind: who has a group says that the other is not in
     /// it, who has none says nothing.
     pub(crate) fn stranger(&self) -> Reason {
@@ -287,28 +293,6 @@ impl Candidate {
             | Stage::Waiting { until, .. }
             | Stage::Adopting { until, .. } => *until,
             Stage::Syncing(claim) => claim.until,
-        }
-    }
-
-    /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated`
-    /// is to be doubted.
-    pub(crate) fn excuse(&mut self, lag: Duration, tolerated: Duration) {
-        match &mut self.stage {
-            Stage::Asking { until, first_wave_until } => {
-                *until += lag;
-                *first_wave_until += lag;
-            }
-            Stage::Vetoed { until }
-            | Stage::Blocked { until }
-            | Stage::Waiting { until, .. }
-            | Stage::Adopting { until, .. } => {
-                *until += lag;
-            }
-            Stage::Syncing(claim) => claim.until += lag,
-        }
-        if let Stage::Syncing(claim) | Stage::Adopting { claim, .. } = &mut self.stage {
-            claim.slept += lag;
-            claim.overslept |= claim.slept > tolerated;
         }
     }
 

@@ -152,8 +152,9 @@ impl<'a> Asked<'a> {
         }
         let said = out.iter().filter_map(|output| self.line(output, true)).collect();
         let then = state(&node);
-        let (mut later, end) = (Vec::new(), self.now + ALONE);
-        while let Some(at) = node.deadline().filter(|at| *at <= end).map(|at| at.max(self.now)) {
+        let (mut later, mut at, end) = (Vec::new(), self.now, self.now + ALONE);
+        while let Some(due) = node.deadline().filter(|due| *due <= end) {
+            at = at.max(due);
             out.clear();
             node.handle(at, Input::Wake, &mut out);
             let lines = out.iter().filter_map(|output| self.line(output, false));

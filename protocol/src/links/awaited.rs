@@ -113,11 +113,6 @@ impl Awaited {
         self.open.map(|(_, due)| due)
     }
 
-    /// Nothing could be heard for so long.
-    pub(crate) fn excuse(&mut self, lag: Duration) {
-        self.open = self.open.map(|(since, due)| (since + lag, due + lag));
-    }
-
     /// Something has come from it.
     pub(crate) fn hear(&mut self, now: Time, pace: &Pace) {
         if let Some((since, _)) = self.open.take()

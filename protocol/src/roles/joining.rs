@@ -24,21 +24,6 @@ use crate::turn::{Flow, STAY, Turn, elect};
 use crate::wire::message::{Added, Coordinator, Message};
 
 impl Joining {
-    pub(crate) fn excuse(&mut self, lag: Duration) {
-        self.since += lag;
-        self.quiet_since += lag;
-        if let Some((_, since)) = &mut self.target {
-            *since += lag;
-        }
-        for at in
-            [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten()
-        {
-            *at += lag;
-        }
-    }
-}
-
-impl Joining {
     /// It comes from a group, and asks that leader first, where there is one.
     pub(crate) fn asking(now: Time, ask: u64, target: Option<Contact>) -> Self {
         let target = target.map(|contact| (contact, now));

@@ -166,26 +166,6 @@ impl Leader {
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
-    /// The leader was called late. It accuses nobody for that time.
-    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
-        for progress in self.progress.values_mut() {
-            progress.excuse(now, lag);
-        }
-        if let Some(retiring) = &mut self.retiring {
-            retiring.until += lag;
-        }
-        self.watch_at += lag;
-    }
-
-    /// The leader was called so late that its members may have elected another one. It numbers
-    /// nothing until each of them has answered a new beat.
-    pub(crate) fn doubt_lead(&mut self, now: Time) {
-        let beat = self.beat_now(now);
-        if !self.progress.is_empty() {
-            self.doubt = Some(beat);
-        }
-    }
-
     /// Goes on with what it was doing before it moved to a higher epoch.
     pub(crate) fn resume(&mut self, standing: Self) {
         self.entrants = standing.entrants;

@@ -99,7 +99,9 @@ impl Candidate {
 
     /// Announces the log that it builds, once that is complete.
     pub(crate) fn install(&mut self, turn: &mut Turn<'_>) -> Flow {
-        if self.has_overslept() && turn.env.install.as_ref().is_some_and(Install::is_complete) {
+        let borne = turn.env.config.borne();
+        if self.has_overslept(borne) && turn.env.install.as_ref().is_some_and(Install::is_complete)
+        {
             // The list is closed, and those on it may have gone on under somebody else.
             turn.env.install = None;
             return self.ask(turn, Cause::Again);

@@ -68,7 +68,6 @@ impl Candidate {
             answers: BTreeMap::new(),
             outdone: BTreeSet::new(),
             slept: Duration::ZERO,
-            overslept: false,
             standing,
             stable: Seq::ZERO,
         });
@@ -183,11 +182,12 @@ impl Candidate {
     /// Asks everybody for the same promise again, once, after a pause: the answers of before it
     /// mean nothing any more.
     fn wake_claim(&mut self, turn: &mut Turn<'_>) -> bool {
-        let until = turn.now + turn.env.config.knobs().sync_timeout;
-        let Stage::Syncing(claim) = &mut self.stage else { return false };
-        if !std::mem::take(&mut claim.overslept) {
+        let config = &turn.env.config;
+        let (until, borne) = (turn.now + config.knobs().sync_timeout, config.borne());
+        if !self.has_overslept(borne) {
             return false;
         }
+        let Stage::Syncing(claim) = &mut self.stage else { return false };
         claim.slept = Duration::ZERO;
         claim.answers.clear();
         claim.until = until;

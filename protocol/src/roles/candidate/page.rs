@@ -1,6 +1,8 @@
 //! A candidate misses its leader: it asks who is better or knows more, waits for somebody else,
 //! or claims. This page says what it makes of each message, refusal, question and link.
 
+use std::time::Duration;
+
 use crate::env::Env;
 use crate::id::{Incarnation, Member};
 use crate::log::lineage::LogEnd;
@@ -193,6 +195,19 @@ impl Candidate {
         } else {
             env.refuse(*now, from, Some(ask), Reason::NotMember, out);
         }
+    }
+
+    /// A claim counts what it has slept; how much the others bear is asked where it goes on.
+    pub(crate) fn on_pause(&mut self, lag: Duration) {
+        if let Stage::Syncing(claim) | Stage::Adopting { claim, .. } = &mut self.stage {
+            claim.slept += lag;
+        }
+    }
+
+    /// Whether it has slept since it claimed for longer than the others bear, so that whoever has
+    /// promised may have gone on without it.
+    pub(crate) fn has_overslept(&self, borne: Duration) -> bool {
+        matches!(&self.stage, Stage::Syncing(claim) | Stage::Adopting { claim, .. } if claim.slept > borne)
     }
 
     /// A link stands.

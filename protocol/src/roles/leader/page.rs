@@ -7,6 +7,7 @@ use crate::report::note::Evidence;
 use crate::roles::Heard;
 use crate::roles::leader::Leader;
 use crate::roles::refusals::refusal;
+use crate::time::Time;
 use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Message, Reason, Rejected, SyncRequest};
 
@@ -169,6 +170,17 @@ impl Leader {
         // A candidate lets a heartbeat go unanswered; the next one may come only when its silence
         // is too long.
         self.greet(turn, from);
+    }
+
+    /// After a pause as long as a beat its members may have elected another leader. It numbers
+    /// nothing until each of them has answered a new beat.
+    pub(crate) fn on_pause(&mut self, now: Time, is_long: bool) {
+        // They have had longer than a beat to answer the last one.
+        self.progress.values_mut().for_each(|progress| progress.steady = 0);
+        if is_long {
+            let beat = self.beat_now(now);
+            self.doubt = (!self.progress.is_empty()).then_some(beat);
+        }
     }
 
     /// A link stands.

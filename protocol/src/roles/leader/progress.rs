@@ -101,15 +101,6 @@ impl Progress {
         self.cursor = contiguous;
     }
 
-    /// Its leader's own loop ran late until now: nothing could be heard of it meanwhile, so it was
-    /// neither silent nor slow.
-    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
-        self.liveness.excuse(now, lag);
-        self.steady = 0;
-        let mute_since = self.mute_since.iter_mut().map(|(_, since)| since);
-        mute_since.chain(&mut self.lag_since).for_each(|since| *since = (*since + lag).min(now));
-    }
-
     /// It holds everything up to there. If this is where it came in, it has answered what it was
     /// sent then.
     pub(crate) fn acknowledge(&mut self, contiguous: Seq) {

@@ -150,7 +150,6 @@ mod tests {
     use crate::config::{Config, Knobs};
     use crate::harness::{Harness, peer};
     use crate::id::Seq;
-    use crate::roles::Role;
     use crate::roles::leader::Leader;
 
     /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how
@@ -232,11 +231,9 @@ mod tests {
             retain(&mut harness, weight / 3 * 2 - 2);
             harness.lead(harness.now, Leader::evict_slow);
             let slow_timeout = harness.node.env.config.knobs().slow_timeout;
-            let at = harness.now + slow_timeout;
-            if let Role::Leader(leader) = &mut harness.node.role
-                && slept
-            {
-                leader.excuse(at, slow_timeout / 2);
+            let mut at = harness.now + slow_timeout;
+            if slept {
+                at = harness.node.advance(at);
             }
             harness.lead(at, Leader::evict_slow);
             harness.leads().failed.len()
