@@ -48,6 +48,9 @@ impl Node {
 
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same
     /// outputs.
+    ///
+    /// # Panics
+    /// If `now` is before the `now` of an earlier call.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         if self.env.stopped {
             return;
