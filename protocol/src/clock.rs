@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_call_excuses_itself_once_for_each_moment() {
+    fn each_moment_of_a_late_call_counts_once() {
         // Woken in time, it founds its group after `join_timeout`, which is 200 ms.
         check_claims(&Input::Wake, (0..10).map(|n| n * 60), 600, true);
         // One long pause, two in a row, and one that is made of many short ones: nobody could have
