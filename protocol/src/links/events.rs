@@ -127,13 +127,9 @@ mod tests {
             if let Output::Dial { link, .. } = output { Some(*link) } else { None }
         };
         let link = out.iter().find_map(dial).expect("it dials");
-        node.become_member(
-            Time::ZERO,
-            Time::ZERO,
-            contact(3, 7),
-            Epoch { round: 1, owner: contact(3, 7).member },
-            &mut out,
-        );
+        let (leader, epoch) = (contact(3, 7), Epoch { round: 1, owner: contact(3, 7).member });
+        node.env.promise_to(&epoch, leader.id(), &mut out);
+        node.become_member(Time::ZERO, Time::ZERO, leader, epoch, &mut out);
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
         let hello = Hello {
             cluster: node.env.config.cluster(),
