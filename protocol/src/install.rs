@@ -5,6 +5,7 @@
 //! is never mistaken for a held one.
 
 pub(crate) mod building;
+mod serving;
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;

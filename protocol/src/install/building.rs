@@ -2,12 +2,13 @@
 //!
 //! A peer that a new leader lists builds the adopted log beside its own, up to the cut, and
 //! replaces it in one step; only then does it belong to the new epoch. What it lacks it asks for by
-//! lineage, not by position: a holder answers only where its own lineage covers the range by the
-//! epoch named.
+//! lineage, not by position (see `serving`). What is common to all roles is in [`Env`]; what
+//! follows from it for each role is said by a method of that role.
 
 use crate::delivery::outbox::Stretch;
 use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::install::serving::REPAIR_RUNS;
 use crate::install::{Base, Install, Purpose};
 use crate::io::{Delivery, Outcome, Output};
 use crate::log::Log;
@@ -16,12 +17,11 @@ use crate::log::log_id::LogId;
 use crate::log::tail::Tail;
 use crate::node::Node;
 use crate::report::note::Note;
-use crate::roles::follower::RUN_BYTES;
 use crate::roles::leader::Leader;
 use crate::roles::{Candidate, Follower, Joining, Role};
 use crate::time::Time;
 use crate::turn::{Flow, Next, STAY, Turn, go};
-use crate::wire::message::{Message, MissingAnswer, MissingRequest, Reason, SyncFinal};
+use crate::wire::message::{Message, MissingAnswer, MissingRequest, SyncFinal};
 
 /// What has come of a log that is being built.
 pub(crate) enum Built {
@@ -440,94 +440,6 @@ impl Env {
         self.send(now, &source, Message::MissingSeqRequest(missing), out);
     }
 
-    /// Somebody lacks entries.
-    pub(crate) fn on_missing(
-        &mut self,
-        now: Time,
-        from: &Member,
-        missing: &MissingRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let (ask, to) = (missing.ask, missing.to);
-        if !self.may_read(from) {
-            self.reject(
-                Some(&from.id),
-                "MISSING_SEQ_REQUEST",
-                "of a peer that is in no view of this one",
-                out,
-            );
-            self.refuse(now, from, Some(ask), Reason::NotMember, out);
-            return;
-        }
-        if !self.answered.insert(from.clone()) {
-            self.reject(
-                Some(&from.id),
-                "MISSING_SEQ_REQUEST",
-                "before the last one was answered",
-                out,
-            );
-            return;
-        }
-        let covered = !self.log.is_none()
-            && to <= self.log.contiguous()
-            && self.log.epoch_at(to) == missing.epoch;
-        if !covered {
-            self.send(
-                now,
-                from,
-                Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }),
-                out,
-            );
-            return;
-        }
-        let mut next = missing.from;
-        if next == Seq::ZERO || !self.log.retains_above(next.previous()) {
-            // Who has had something of this log misses what is not retained any more, and nothing
-            // else; who has had nothing begins where the log is stable.
-            let start = if next == Seq(1) { self.log.stable().min(to) } else { self.log.base() };
-            if start > to || !self.log.retains_above(start) {
-                self.send(
-                    now,
-                    from,
-                    Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }),
-                    out,
-                );
-                return;
-            }
-            let snapshot = self.log.snapshot(start);
-            next = snapshot.seq.next();
-            self.send(
-                now,
-                from,
-                Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: Some(snapshot) }),
-                out,
-            );
-        }
-        // Bounded per question; what is still missing afterwards is asked for again.
-        for _ in 0..REPAIR_RUNS {
-            if next > to {
-                return;
-            }
-            let run = self.log.run(next, to, RUN_BYTES);
-            let message = Ordered {
-                epoch: missing.epoch.clone(),
-                first: next,
-                run,
-                stable: self.log.stable().min(to),
-                repair: Some(ask),
-            };
-            next = next.plus(message.positions());
-            self.send(now, from, Message::Ordered(message), out);
-        }
-    }
-
-    /// Whether the log is for somebody: a member of the newest two views, or the claimant that has
-    /// this peer's promise.
-    fn may_read(&self, peer: &Member) -> bool {
-        self.promised.owner == *peer
-            || self.log.last_views().iter().any(|(_, view)| view.names(peer))
-    }
-
     /// Puts another log in the place of the present one, with what follows from it for this peer's
     /// own readings: those that stand above the fork have another place now, and some of all of
     /// them may be stable there.
@@ -555,6 +467,3 @@ impl Env {
         out.push(Output::Note(Note::Cut { epoch, seq: cut, log: self.log.name() }));
     }
 }
-
-/// Frames in the answer to one question.
-const REPAIR_RUNS: u32 = 64;
