@@ -490,7 +490,7 @@ impl Links {
         out: &mut Vec<Output>,
     ) -> bool {
         let Some(link) = self.to(to) else { return false };
-        if let Some(allowance) = self.pace.allows(&message)
+        if let Some(allowance) = self.pace.allows(&self.me.member, &message)
             && let Some(want) = self.wants.get_mut(to)
         {
             want.awaited.ask(now, allowance);

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::id::Member;
 use crate::time::Time;
 use crate::wire::message::Message;
 
@@ -51,7 +52,7 @@ impl Pace {
 
     /// How long whoever is sent this may take before its answer comes, besides the way there and
     /// back; nothing where none comes.
-    pub(crate) fn allows(&self, message: &Message) -> Option<Duration> {
+    pub(crate) fn allows(&self, me: &Member, message: &Message) -> Option<Duration> {
         match message {
             Message::Heartbeat(_)
             | Message::ViewSyncRequest { .. }
@@ -60,7 +61,8 @@ impl Pace {
             // Its question is put again before that, so that the answer to the second one is heard.
             Message::Election(_) => Some(self.verdict / 2),
             Message::SeqSyncRequest(_) => Some(self.verdict),
-            Message::NewPeerRequest(_) => Some(self.admission),
+            // On behalf of another peer it is a hint, and that one is answered.
+            Message::NewPeerRequest(join) => (join.from.member == *me).then_some(self.admission),
             // Whoever has promised waits to hear who leads.
             Message::SeqSyncResponse(_) => Some(self.outcome),
             // The next word comes with the next heartbeat at the latest.
