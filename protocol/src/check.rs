@@ -6,8 +6,9 @@ use crate::env::Env;
 use crate::install::Purpose;
 use crate::node::Node;
 use crate::roles::candidate::blocked::CALLERS_MOST;
+use crate::roles::candidate::{Candidate, Stage};
 use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Follower, Joining, Role, Stage};
+use crate::roles::{Follower, Joining, Role};
 
 /// What does not hold, in words.
 type Checked = Result<(), String>;

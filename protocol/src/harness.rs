@@ -14,8 +14,9 @@ use crate::log::entry::{Entry, Ordered};
 use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
 use crate::log::view::View;
 use crate::node::Node;
+use crate::roles::Role;
+use crate::roles::candidate::Candidate;
 use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Role};
 use crate::time::Time;
 use crate::turn::{Flow, Turn};
 use crate::wire::message::{

@@ -9,7 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
-use crate::roles::{Role, Stage};
+use crate::roles::Role;
+use crate::roles::candidate::Stage;
 
 /// What a node is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

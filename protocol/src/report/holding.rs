@@ -3,7 +3,8 @@
 //! Changes nothing and decides nothing; the protocol does without it.
 
 use crate::node::Node;
-use crate::roles::{Role, Stage};
+use crate::roles::Role;
+use crate::roles::candidate::Stage;
 
 /// What a node keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

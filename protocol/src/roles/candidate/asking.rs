@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 
 use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
-use crate::roles::{Candidate, Stage};
+use crate::roles::candidate::{Candidate, Stage};
 use crate::turn::Turn;
 
 impl Candidate {
@@ -147,7 +147,8 @@ mod tests {
     use crate::log::view::View;
     use crate::node::Node;
     use crate::report::note::Cause;
-    use crate::roles::{Candidate, Role, Stage};
+    use crate::roles::Role;
+    use crate::roles::candidate::{Candidate, Stage};
     use crate::time::Time;
     use crate::turn::{Flow, Next, Turn, go};
     use crate::wire::message::Message;

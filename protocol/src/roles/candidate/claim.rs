@@ -14,8 +14,8 @@ use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::io::{Output, StopReason};
 use crate::log::view::View;
 use crate::report::note::Note;
+use crate::roles::candidate::{Candidate, Claim, Stage};
 use crate::roles::leader::Leader;
-use crate::roles::{Candidate, Claim, Stage};
 use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::SyncAnswer;
 
@@ -291,7 +291,8 @@ mod tests {
     use crate::log::view::View;
     use crate::node::Node;
     use crate::report::note::{Cause, Note};
-    use crate::roles::{Candidate, Role};
+    use crate::roles::Role;
+    use crate::roles::candidate::Candidate;
     use crate::time::Time;
     use crate::turn::{Next, go};
     use crate::wire::message::{Hello, Message, SyncAnswer};

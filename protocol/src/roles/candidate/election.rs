@@ -12,7 +12,7 @@ use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::report::note::{Cause, Note};
-use crate::roles::{Candidate, Stage};
+use crate::roles::candidate::{Candidate, Stage};
 use crate::time::Time;
 use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Coordinator, Election, Message, SyncRequest};

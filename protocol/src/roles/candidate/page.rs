@@ -7,7 +7,8 @@ use crate::env::Env;
 use crate::id::{Incarnation, Member};
 use crate::log::lineage::LogEnd;
 use crate::report::note::Cause;
-use crate::roles::{Candidate, Heard, Stage};
+use crate::roles::Heard;
+use crate::roles::candidate::{Candidate, Stage};
 use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
