@@ -31,7 +31,7 @@ impl Leader {
     /// A member asks to leave.
     pub(crate) fn on_member_leaves(&mut self, turn: &Turn<'_>, from: &Member) {
         let batch_at = turn.now + turn.env.config.knobs().join_batch;
-        if self.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
+        if self.follows(from) {
             self.leavers.insert(from.id.clone());
             self.batch_at = self.batch_at.or(Some(batch_at));
         }
@@ -207,11 +207,8 @@ impl Leader {
         }
         self.stop_merge_request(turn, |merge_request| merge_request.leader.member == *member);
         self.forget_invited(turn, member);
-        let Some(contact) = self.progress.get(&member.id).map(|progress| progress.contact.clone())
-        else {
-            return;
-        };
-        if contact.member == *member {
+        let contact = self.progress_of(member).map(|progress| progress.contact.clone());
+        if let Some(contact) = contact {
             let evidence = replaced_by
                 .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(turn, &contact, &evidence);
@@ -244,10 +241,7 @@ impl Leader {
     /// newcomers that never say a word would block the group for good.
     fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
         let acknowledges = |contact: &&&Contact| {
-            let progress = self
-                .progress
-                .get(contact.id())
-                .filter(|progress| progress.contact.member == contact.member);
+            let progress = self.progress_of(&contact.member);
             contact.member == *me || progress.is_some_and(Progress::has_answered)
         };
         (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())

@@ -230,10 +230,7 @@ impl Leader {
         let contiguous = log.contiguous();
         if by_quorum {
             return stable_by_quorum(log, |member| {
-                let progress = self
-                    .progress
-                    .get(&member.id)
-                    .filter(|progress| progress.contact.member == *member);
+                let progress = self.progress_of(member);
                 let held = progress.map(|progress| progress.acked).or(self.departed_with(member));
                 if member == me { contiguous } else { held.unwrap_or(Seq::ZERO) }
             });
@@ -267,7 +264,12 @@ impl Leader {
 
     /// Whether this very process follows this leader.
     pub(crate) fn follows(&self, member: &Member) -> bool {
-        self.progress.get(&member.id).is_some_and(|progress| progress.contact.member == *member)
+        self.progress_of(member).is_some()
+    }
+
+    /// What it knows of a member, if this very process follows it.
+    pub(crate) fn progress_of(&self, member: &Member) -> Option<&Progress> {
+        self.progress.get(&member.id).filter(|progress| progress.contact.member == *member)
     }
 
     /// How many rows its tables and lists have in all.
@@ -289,7 +291,7 @@ impl Leader {
             turn.env.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", turn.out);
             return;
         }
-        if self.progress.get(&from.id).is_none_or(|progress| progress.contact.member != *from) {
+        if !self.follows(from) {
             turn.env.refuse(turn.now, from, None, Reason::NotMember, turn.out);
             return;
         }

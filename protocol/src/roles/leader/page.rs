@@ -6,6 +6,7 @@ use crate::log::lineage::LogEnd;
 use crate::report::note::Evidence;
 use crate::roles::Heard;
 use crate::roles::leader::Leader;
+use crate::roles::leader::progress::Progress;
 use crate::roles::refusals::refusal;
 use crate::time::Time;
 use crate::turn::{Flow, STAY, Turn};
@@ -115,14 +116,10 @@ impl Leader {
             }
             // It follows somebody else, and does not answer the admission that this names.
             Reason::NotMember => {
-                let progress =
-                    self.progress.get(&from.id).filter(|progress| progress.contact.member == *from);
-                let Some(progress) =
-                    progress.filter(|progress| ask.is_some() && progress.ask == ask)
-                else {
-                    return STAY;
+                let declines = |progress: &&Progress| {
+                    ask.is_some() && progress.ask == ask && !progress.has_answered()
                 };
-                if !progress.has_answered() {
+                if let Some(progress) = self.progress_of(from).filter(declines) {
                     let contact = progress.contact.clone();
                     self.evict(turn, &contact, &refusal(reason));
                 }
@@ -151,10 +148,7 @@ impl Leader {
         why: String,
         evidence: &Evidence,
     ) -> Flow {
-        let Some(progress) = self.progress.get(&from.id) else { return STAY };
-        if progress.contact.member != *from {
-            return STAY;
-        }
+        let Some(progress) = self.progress_of(from) else { return STAY };
         if progress.has_answered() {
             return self.step_down(turn, why);
         }

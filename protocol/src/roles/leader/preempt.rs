@@ -74,10 +74,7 @@ impl Leader {
     /// Hands over as soon as everybody has everything; goes on leading if that cannot be.
     pub(crate) fn yield_when_level(&mut self, turn: &mut Turn<'_>, successor: &Member) -> Flow {
         let contiguous = turn.env.log.contiguous();
-        let is_there = self
-            .progress
-            .get(&successor.id)
-            .is_some_and(|progress| progress.contact.member == *successor);
+        let is_there = self.follows(successor);
         let is_late = self.retiring.as_ref().is_none_or(|retiring| retiring.until <= turn.now);
         if !is_there || !self.failed.is_empty() || is_late && !self.is_level(contiguous) {
             self.retiring = None;

@@ -63,15 +63,11 @@ impl Leader {
         };
         shortfall(&turn.env.log.last_views(), turn.env.log.stable(), counted_on)
     }
-}
 
-impl Leader {
     /// Whether a member has completed a round trip lately, and is not about to be removed.
     fn is_answering(&self, member: &Member, now: Time, patience: Duration) -> bool {
         let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
-        self.progress.get(&member.id).is_some_and(|progress| {
-            progress.contact.member == *member && progress.lost_at(patience) > now
-        }) && !failed
+        self.progress_of(member).is_some_and(|progress| progress.lost_at(patience) > now) && !failed
     }
 }
 
