@@ -90,8 +90,8 @@ impl Leader {
                 return self.on_entrant(turn, Via::Passed, join);
             }
             turn.drop_passed(from, &join);
-        } else if join.leading.is_some() {
-            self.on_merge_request(turn, from, &join);
+        } else if let Some(theirs) = &join.leading {
+            self.on_merge_request(turn, from, join.ask, theirs);
         } else {
             return self.on_entrant(turn, Via::Link(from), join);
         }

@@ -207,13 +207,14 @@ impl Leader {
         turn.env.send(turn.now, to, Message::NewPeerRequest(request), turn.out);
     }
 
+    /// Another leader asks whether its group may become part of this one.
     pub(crate) fn on_merge_request(
         &mut self,
         turn: &mut Turn<'_>,
         from: &Member,
-        join: &JoinRequest,
+        ask: u64,
+        theirs: &Leading,
     ) {
-        let Some(theirs) = &join.leading else { return };
         let size = turn.env.log.view().map_or(1, |view| view.size() as u64);
         let outranks = (size, &self.epoch) > (theirs.size, &theirs.epoch);
         // One that it would like to ask, and cannot reach, is nobody to wait for.
@@ -228,10 +229,10 @@ impl Leader {
             && turn.env.leaving.is_none()
         {
             self.stop_merge_request(turn, |_| true);
-            let word = turn.env.announcement(Some(join.ask), Some(from));
+            let word = turn.env.announcement(Some(ask), Some(from));
             turn.env.send(turn.now, from, Message::Coordinator(word), turn.out);
         } else {
-            turn.env.refuse(turn.now, from, Some(join.ask), Reason::Busy, turn.out);
+            turn.env.refuse(turn.now, from, Some(ask), Reason::Busy, turn.out);
         }
     }
 
@@ -243,7 +244,9 @@ impl Leader {
             return;
         }
         let Some(view) = turn.env.log.view().cloned() else { unreachable!("{NO_VIEW}") };
-        let Some(merge_request) = self.merge_request.take() else { return };
+        let Some(merge_request) = self.merge_request.take() else {
+            unreachable!("nobody says yes to a group that asks nobody")
+        };
         // Where it is, it has said on the link.
         let into = turn
             .env
