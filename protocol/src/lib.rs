@@ -77,6 +77,7 @@ mod install;
 mod links;
 mod log;
 mod membership;
+mod policy;
 mod publishing;
 mod reach;
 mod report;

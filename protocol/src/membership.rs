@@ -51,7 +51,7 @@ impl Leader {
 
     /// Numbers the next view, if one is due and may be numbered.
     pub(crate) fn change_view(&mut self, turn: &mut Turn<'_>) -> Flow {
-        if turn.env.config.is_primary() && !self.failed.is_empty() {
+        if turn.env.policy().needs_quorum() && !self.failed.is_empty() {
             self.doubt_quorum(turn)?;
         }
         // Whoever has failed cannot clear the doubt, so it stops counting for it.
@@ -90,14 +90,14 @@ impl Leader {
 
     /// Those who leave and those who come in with the view that is due.
     fn add_batch(&mut self, turn: &Turn<'_>, view: &View, change: &mut Change) -> Flow {
-        let primary = turn.env.config.is_primary();
+        let needs_quorum = turn.env.policy().needs_quorum();
         self.batch_at = None;
         // Who builds this epoch's log is sent no entry, so it would not learn that it may go.
         change.left = self
             .leavers
             .extract_if(.., |id| self.progress.get(id).is_none_or(|progress| progress.adopted))
             .collect();
-        if primary {
+        if needs_quorum {
             let later = hold_back(view, &change.failed, &mut change.left);
             self.batch_at = later.first().map(|_| turn.now);
             self.leavers.extend(later);
@@ -133,7 +133,7 @@ impl Leader {
         // there is none.
         let room = turn.env.config.knobs().members_max.saturating_sub(kept.len() as u64);
         entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        if primary {
+        if needs_quorum {
             entrants.truncate(self.bearable(&turn.env.me.member, &kept));
         }
         change.entrants = entrants;

@@ -91,7 +91,7 @@ impl Leader {
         let is_free = self.inviting.is_none()
             && self.is_numbering()
             && turn.env.leaving.is_none()
-            && !turn.env.config.is_primary();
+            && turn.env.policy().merges();
         let id = word.leader.id();
         if !outranks
             || !is_free
@@ -112,11 +112,7 @@ impl Leader {
     pub(crate) fn invite_through(&mut self, turn: &mut Turn<'_>, speaker: &Contact) {
         let until = turn.now + turn.env.config.knobs().election_timeout;
         let is_own = turn.env.log.view().is_some_and(|view| view.names(&speaker.member));
-        if self.inviting.is_none()
-            && self.is_numbering()
-            && !is_own
-            && !turn.env.config.is_primary()
-        {
+        if self.inviting.is_none() && self.is_numbering() && !is_own && turn.env.policy().merges() {
             self.inviting = Some((speaker.clone(), until));
             turn.env.wants_changed = true;
             self.say_invitation(turn, &speaker.member);
@@ -173,8 +169,7 @@ impl Leader {
         let size = turn.env.log.view().map_or(1, |view| view.size() as u64);
         let until = turn.now + turn.env.config.knobs().election_timeout;
         let outranked = (word.size, &word.epoch) > (size, &self.epoch);
-        // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
-        if turn.env.config.is_primary()
+        if !turn.env.policy().merges()
             || !outranked
             || self.merge_request.is_some()
             || !self.is_numbering()
@@ -223,7 +218,7 @@ impl Leader {
             .as_ref()
             .is_some_and(|merge_request| turn.env.links.is_linked(&merge_request.leader.member));
         if outranks
-            && !turn.env.config.is_primary()
+            && turn.env.policy().merges()
             && !asks
             && self.is_numbering()
             && turn.env.leaving.is_none()

@@ -319,7 +319,7 @@ impl Env {
         if !self.log.raise_stable(seq) {
             return;
         }
-        if !self.config.is_primary() {
+        if self.policy().stable_is_everywhere() {
             // What is stable here is what everybody has; the next heartbeat may be a million
             // entries away.
             self.discard(self.log.stable());

@@ -78,9 +78,9 @@ impl Joining {
         // It may be somebody's word only that a better one is there: after one that did not found
         // the group, those that are linked are waited for, and nobody else.
         let env = &*turn.env;
-        let (primary, founders) = (env.config.is_primary(), &env.config.knobs().bootstrap);
+        let (named, founders) = (env.policy().names_founders(), &env.config.knobs().bootstrap);
         let is_there = |contact: &&Contact| {
-            (!primary || founders.contains(contact.id()))
+            (!named || founders.contains(contact.id()))
                 && (self.let_down.is_empty() || env.links.is_linked(&contact.member))
         };
         let own = env.me.priority();
@@ -150,7 +150,7 @@ impl Joining {
         self.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), turn.now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
-            turn.env.wants_changed |= turn.env.config.is_primary();
+            turn.env.wants_changed |= turn.env.policy().needs_quorum();
             self.quiet_since = turn.now;
             self.ask_at = self.ask_at.min(soon.max(self.silent_until.unwrap_or(soon)));
         }
@@ -191,7 +191,7 @@ impl Joining {
     /// So this peer takes readings again, and they wait.
     fn doubt_fullness(&self, turn: &mut Turn<'_>) {
         let is_told = self.full.is_some_and(|at| turn.now.since(at) <= LAST_WAIT);
-        if !turn.env.config.is_primary() && !is_told {
+        if !turn.env.policy().needs_quorum() && !is_told {
             turn.env.blocked = None;
         }
     }

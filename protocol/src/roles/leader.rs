@@ -391,7 +391,8 @@ impl Leader {
         }
         self.stream(turn);
         let awaited = turn.env.log.unsafe_from();
-        let stable = self.stable(&turn.env.log, turn.env.config.is_primary(), &turn.env.me.member);
+        let stable =
+            self.stable(&turn.env.log, turn.env.policy().needs_quorum(), &turn.env.me.member);
         turn.env.learn_stable(stable, turn.out);
         if awaited.is_some_and(|at| at <= turn.env.log.stable()) {
             self.spread_stable(turn);
@@ -403,7 +404,7 @@ impl Leader {
 
     /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
     pub(crate) fn unsettle(&mut self, env: &Env) {
-        self.unsettled = env.config.is_primary();
+        self.unsettled = env.policy().settles_each_view();
     }
 
     /// The newest view has become stable: whoever it does not name counts no more, and in mode

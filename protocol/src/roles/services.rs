@@ -15,7 +15,7 @@ impl Turn<'_> {
 
     /// Mode `primary`: whether that is one blocked peer introducing another one to a third.
     pub(crate) fn is_introduced(&self, join: &JoinRequest) -> bool {
-        let blocked = self.env.config.is_primary() && self.env.blocked.is_some();
+        let blocked = self.env.policy().needs_quorum() && self.env.blocked.is_some();
         blocked && join.leading.is_none() && join.from.birth != self.env.me.birth
     }
 

@@ -162,7 +162,7 @@ impl Node {
         first: FirstEntry,
         out: &mut Vec<Output>,
     ) {
-        if self.env.config.is_primary()
+        if self.env.policy().settles_each_view()
             && self.env.log.view().is_some()
             && self.env.log.view_at() > self.env.log.stable()
         {

@@ -110,9 +110,8 @@ impl Env {
     /// the same log, where it may be named by a view that is still to come.
     pub(crate) fn knows(&self, member: &Member, end: &LogEnd) -> bool {
         let own = self.log.end();
-        // In mode `primary` there is one log, and whoever is further in it may know of views that
-        // this peer lacks.
-        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
+        let further =
+            self.policy().has_one_log() && end.log_id == own.log_id && end.epoch > own.epoch;
         let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
         // Whoever has its promise was known when it got it.
         ahead || self.counts(member) || self.promised.owner == *member
@@ -137,13 +136,13 @@ impl Env {
     /// that this peer has not got to yet; and those are asked, too, who are in the view before that
     /// one only, because it may need their quorum.
     pub(crate) fn shares_view(&self, claimant: &Member, theirs: Option<&View>) -> bool {
-        let primary = self.config.is_primary();
+        let one_log = self.policy().has_one_log();
         let newer = |own: &View| {
             let follows = |view: &View| {
-                primary && view.epoch > own.epoch
+                one_log && view.epoch > own.epoch
                     || view.view_id > own.view_id && self.log.is_in(&view.epoch)
             };
-            theirs.is_some_and(|view| (primary || view.names(&self.me.member)) && follows(view))
+            theirs.is_some_and(|view| (one_log || view.names(&self.me.member)) && follows(view))
         };
         self.counts(claimant)
             || self.log.view().is_some_and(newer)

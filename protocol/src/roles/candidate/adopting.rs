@@ -178,7 +178,7 @@ impl Candidate {
         env.witness = None;
         env.wants_changed = true;
         env.tell_elected(*now, announced, (&listed, &unlisted), renewed, out);
-        if env.config.is_primary() {
+        if env.policy().has_one_log() {
             env.learn_stable(claim.stable, out);
         }
         go(Next::Lead { leader: Box::new(leader), first: FirstEntry { listed, silent } })

@@ -9,8 +9,6 @@
 //! Safety does not rest on any of these deadlines: what a leader without a quorum numbers never
 //! becomes stable.
 
-use std::collections::BTreeMap;
-
 use crate::env::Env;
 use crate::id::{Contact, Member, PeerId, Seq};
 use crate::io::Output;
@@ -52,7 +50,7 @@ impl Candidate {
         stable: Seq,
         answers: impl Fn(&Member) -> bool,
     ) -> Option<String> {
-        if !env.config.is_primary() {
+        if !env.policy().needs_quorum() {
             return None;
         }
         if self.first_view && views.is_empty() {
@@ -161,75 +159,12 @@ impl Candidate {
 }
 
 impl Env {
-    /// The views that count in an election, newest first: the newest held; in mode `primary` also
-    /// the one before, as long as the newest is not known to be stable; in mode `available` also
-    /// the one before, if it is the last that names this peer: a leader that heard nobody may have
-    /// sent everybody away.
-    fn counted_views(&self) -> Vec<(Seq, View)> {
-        let mut views = self.log.last_views();
-        let counted = if self.config.is_primary() {
-            required(&views, self.log.stable()).len()
-        } else {
-            let named = views.iter().position(|(_, view)| view.names(&self.me.member));
-            named.map_or(1, |at| at + 1)
-        };
-        views.truncate(counted);
-        views
-    }
-
-    /// Whom a candidate asks: the members of the views that count.
-    pub(crate) fn electorate(&self) -> BTreeMap<PeerId, Contact> {
-        let counted = self.counted_views();
-        // Of two lives of one name the later one is asked.
-        let contacts = counted.iter().rev().flat_map(|(_, view)| view.members.iter());
-        contacts.map(|contact| (contact.id().clone(), contact.clone())).collect()
-    }
-
-    /// Whether a view that counts names somebody.
-    pub(crate) fn counts(&self, member: &Member) -> bool {
-        self.counted_views().iter().any(|(_, view)| view.names(member))
-    }
-
-    /// Mode `primary`: whether this peer's log may be needed for a quorum, whatever its role.
-    pub(crate) fn is_elector(&self) -> bool {
-        self.config.is_primary() && self.counts(&self.me.member)
-    }
-
-    /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise
-    /// is worth one all the same.
-    pub(crate) fn votes_empty(&self) -> bool {
-        self.config.is_primary() && self.log.is_none() && !self.has_history
-    }
-
     /// Says what this peer lacks, each time that is something else.
     pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
         if self.blocked.as_ref() != Some(&why) {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
         self.blocked = Some(why);
-    }
-
-    /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its
-    /// founders.
-    pub(crate) fn may_lead(&self) -> bool {
-        !self.config.is_primary()
-            || self.log.view().is_some()
-            || self.config.knobs().bootstrap.contains(&self.me.member.id)
-    }
-
-    /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a
-    /// view.
-    pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
-        if self.config.is_primary() && !self.has_history {
-            self.has_history = true;
-            out.push(Output::Persist { incarnation: self.me.member.inc, has_history: true });
-        }
-    }
-
-    /// Whether this peer stands for a group that has been founded: it founds no other, and helps
-    /// nobody to.
-    pub(crate) fn founds_nothing(&self) -> bool {
-        self.config.is_primary() && (self.has_history || !self.log.is_none())
     }
 }
 

@@ -246,9 +246,9 @@ impl Claim {
             .max()
             .unwrap_or(Seq::ZERO)
             .min(own.1);
-        let primary = env.config.is_primary();
+        let one_log = env.policy().has_one_log();
         let keeps = |answer: &SyncAnswer| {
-            primary
+            one_log
                 || end_of(answer) <= own
                 || env.log.fork(&answer.lineage, answer.contiguous) >= stable
         };
@@ -263,11 +263,11 @@ impl Claim {
     /// The answer that shows the best log, if that is better than the own one. Whoever follows a
     /// standing leader holds a part of its log, and nothing better.
     fn best(&self, env: &Env) -> Option<(Member, SyncAnswer)> {
-        let (own, primary) = (own_end(env), env.config.is_primary());
+        let (own, one_log) = (own_end(env), env.policy().has_one_log());
         let answers = self
             .answers
             .values()
-            .filter(|(_, answer)| (primary || self.standing.is_none()) && end_of(answer) > own);
+            .filter(|(_, answer)| (one_log || self.standing.is_none()) && end_of(answer) > own);
         answers.max_by_key(|(_, answer)| end_of(answer)).cloned()
     }
 }

@@ -183,7 +183,7 @@ impl Candidate {
         if self.suspects.contains(&from.id) {
             // It has let this candidate down before and is not waited for; but it answers, and
             // counts for a quorum.
-            if turn.env.config.is_primary() {
+            if turn.env.policy().needs_quorum() {
                 self.answered.insert(from.id.clone());
                 return self.claim_if_clear(turn);
             }

@@ -13,7 +13,7 @@ impl Joining {
     /// leader, there is nothing to found: it asks for that one's votes.
     pub(super) fn may_found(&mut self, turn: &mut Turn<'_>) -> Flow<bool> {
         let Turn { now, env, out } = turn;
-        if !env.config.is_primary() {
+        if !env.policy().names_founders() {
             return Flow::Continue(true);
         }
         let is_elector = env.is_elector();
@@ -35,7 +35,7 @@ impl Joining {
     }
 
     pub(super) fn lacks_founders(&self, env: &Env) -> bool {
-        env.config.is_primary() && self.lacks_to_found(env, false).is_some()
+        env.policy().names_founders() && self.lacks_to_found(env, false).is_some()
     }
 
     fn lacks_to_found(&self, env: &Env, advises: bool) -> Option<String> {
@@ -47,7 +47,7 @@ impl Joining {
     /// heard those that another has not: founders that are missing, or the members of a view that a
     /// third peer may know of.
     pub(crate) fn go_betweens(&self, env: &Env) -> Vec<Contact> {
-        if env.blocked.is_none() || !env.config.is_primary() {
+        if env.blocked.is_none() || !env.policy().needs_quorum() {
             return vec![];
         }
         let bootstrap = &env.config.knobs().bootstrap;
@@ -87,7 +87,9 @@ impl Joining {
     /// A founder that is linked counts as heard.
     pub(super) fn on_founder_linked(&mut self, turn: &mut Turn<'_>, member: &Member) {
         let Some(contact) = turn.env.links.contact(member).cloned() else { return };
-        if turn.env.config.is_primary() && turn.env.config.knobs().bootstrap.contains(&member.id) {
+        if turn.env.policy().names_founders()
+            && turn.env.config.knobs().bootstrap.contains(&member.id)
+        {
             let has_history = self.with_history.contains(&member.id);
             self.on_fellow_joiner(turn, contact, has_history);
         }

@@ -74,8 +74,11 @@ impl Leader {
             }
         }
         // A leader that needs a quorum has to notice before its members do that it has none.
-        let patience =
-            if turn.env.config.is_primary() { turn.env.config.quorum_timeout() } else { timeout };
+        let patience = if turn.env.policy().needs_quorum() {
+            turn.env.config.quorum_timeout()
+        } else {
+            timeout
+        };
         let soonest = self
             .progress
             .values()

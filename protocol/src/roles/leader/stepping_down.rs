@@ -50,7 +50,7 @@ impl Leader {
     /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
     pub(crate) fn lacks_without(&self, turn: &Turn<'_>, gone: Option<&Member>) -> Option<String> {
         let patience = turn.env.config.quorum_timeout();
-        if !turn.env.config.is_primary() {
+        if !turn.env.policy().needs_quorum() {
             return None;
         }
         let view_at = turn.env.log.view_at();
