@@ -10,11 +10,13 @@ pub(crate) mod handing;
 pub(crate) mod outbox;
 
 use crate::delivery::handed::{Handed, Standing};
+use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::io::{self, Delivery, Output, Run};
 use crate::log::Log;
 use crate::log::entry::Entry;
 use crate::log::log_id::LogId;
+use crate::log::readings::Readings;
 use crate::log::view::View;
 use crate::report::note::Note;
 
@@ -106,81 +108,13 @@ impl Sinks {
         me: (&PeerId, Incarnation),
         out: &mut Vec<Output>,
     ) {
-        let (name, epoch, seq) = at;
+        let (name, _, seq) = at;
         match entry {
             Entry::Readings { origin, first, guarantee, ordered, readings } => {
-                let (last, mut past) = (first.plus(readings.len()).previous(), 0);
-                while past < readings.len() {
-                    let (standing, end) = self.handed.standing(&origin, first.plus(past), last);
-                    let next = end.next().above(first);
-                    let (seq, oseq) = (seq.plus(past), first.plus(past));
-                    let to = seq.plus(next - past).previous();
-                    match standing {
-                        Standing::Repeat => {
-                            (past..next).for_each(|at| {
-                                let (log, epoch, view_id, origin_inc) =
-                                    (name.clone(), epoch.clone(), self.in_force, origin.inc);
-                                let (seq, oseq, origin) =
-                                    (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
-                                out.push(Output::Note(Note::DupSuppressed {
-                                    log,
-                                    epoch,
-                                    seq,
-                                    view_id,
-                                    origin,
-                                    origin_inc,
-                                    oseq,
-                                }));
-                            });
-                            out.push(repeat((name, epoch, seq), to, &origin, (oseq, end)));
-                        }
-                        Standing::Late => pass_over(name, seq, to, out),
-                        Standing::Fresh => {
-                            self.handed.add(&origin, oseq, end);
-                            let readings = readings.slice(past..next);
-                            let (log, epoch, view_id, origin) =
-                                (name.clone(), epoch.clone(), self.in_force, origin.clone());
-                            let run = Run {
-                                log,
-                                epoch,
-                                view_id,
-                                first: seq,
-                                origin,
-                                oseq,
-                                guarantee,
-                                ordered,
-                                readings,
-                            };
-                            out.push(Output::Deliver(Delivery::Run(run)));
-                        }
-                    }
-                    past = next;
-                }
+                self.deliver_readings(at, (&origin, first), (guarantee, ordered), &readings, out);
             }
             Entry::Lost { origin, from, to } => {
-                let had = self.handed.has_all(&origin, from, to);
-                // Its origin says it in any case: whoever else could may be gone.
-                if !had || (&origin.id, origin.inc) == me {
-                    let (log, epoch, view_id) = (name.clone(), epoch.clone(), self.in_force);
-                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::Lost {
-                        log,
-                        epoch,
-                        seq,
-                        view_id,
-                        origin,
-                        origin_inc,
-                        from,
-                        to,
-                    }));
-                }
-                if had {
-                    out.push(repeat(at, seq, &origin, (from, to)));
-                } else {
-                    self.handed.add(&origin, from, to);
-                    let (log, epoch) = (name.clone(), epoch.clone());
-                    out.push(Output::Deliver(Delivery::Lost { log, epoch, seq, origin, from, to }));
-                }
+                self.deliver_loss(at, origin, (from, to), me, out);
             }
             Entry::Change(_) => unreachable!("a log holds whole views"),
             Entry::View(view) => {
@@ -195,6 +129,100 @@ impl Sinks {
                     self.tell(log, &view, seq, out);
                 }
             }
+        }
+    }
+
+    /// Readings of one origin: those that are new, and for the others what became of them.
+    fn deliver_readings(
+        &mut self,
+        at: (&LogId, &Epoch, Seq),
+        (origin, first): (&Member, Oseq),
+        (guarantee, ordered): (Guarantee, Option<u64>),
+        readings: &Readings,
+        out: &mut Vec<Output>,
+    ) {
+        let (name, epoch, seq) = at;
+        let (last, mut past) = (first.plus(readings.len()).previous(), 0);
+        while past < readings.len() {
+            let (standing, end) = self.handed.standing(origin, first.plus(past), last);
+            let next = end.next().above(first);
+            let (seq, oseq) = (seq.plus(past), first.plus(past));
+            let to = seq.plus(next - past).previous();
+            match standing {
+                Standing::Repeat => {
+                    (past..next).for_each(|at| {
+                        let (log, epoch, view_id, origin_inc) =
+                            (name.clone(), epoch.clone(), self.in_force, origin.inc);
+                        let (seq, oseq, origin) =
+                            (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
+                        out.push(Output::Note(Note::DupSuppressed {
+                            log,
+                            epoch,
+                            seq,
+                            view_id,
+                            origin,
+                            origin_inc,
+                            oseq,
+                        }));
+                    });
+                    out.push(repeat((name, epoch, seq), to, origin, (oseq, end)));
+                }
+                Standing::Late => pass_over(name, seq, to, out),
+                Standing::Fresh => {
+                    self.handed.add(origin, oseq, end);
+                    let readings = readings.slice(past..next);
+                    let (log, epoch, view_id, origin) =
+                        (name.clone(), epoch.clone(), self.in_force, origin.clone());
+                    let run = Run {
+                        log,
+                        epoch,
+                        view_id,
+                        first: seq,
+                        origin,
+                        oseq,
+                        guarantee,
+                        ordered,
+                        readings,
+                    };
+                    out.push(Output::Deliver(Delivery::Run(run)));
+                }
+            }
+            past = next;
+        }
+    }
+
+    /// Readings that nobody has any more.
+    fn deliver_loss(
+        &mut self,
+        at: (&LogId, &Epoch, Seq),
+        origin: Member,
+        (from, to): (Oseq, Oseq),
+        me: (&PeerId, Incarnation),
+        out: &mut Vec<Output>,
+    ) {
+        let (name, epoch, seq) = at;
+        let had = self.handed.has_all(&origin, from, to);
+        // Its origin says it in any case: whoever else could may be gone.
+        if !had || (&origin.id, origin.inc) == me {
+            let (log, epoch, view_id) = (name.clone(), epoch.clone(), self.in_force);
+            let (origin, origin_inc) = (origin.id.clone(), origin.inc);
+            out.push(Output::Note(Note::Lost {
+                log,
+                epoch,
+                seq,
+                view_id,
+                origin,
+                origin_inc,
+                from,
+                to,
+            }));
+        }
+        if had {
+            out.push(repeat(at, seq, &origin, (from, to)));
+        } else {
+            self.handed.add(&origin, from, to);
+            let (log, epoch) = (name.clone(), epoch.clone());
+            out.push(Output::Deliver(Delivery::Lost { log, epoch, seq, origin, from, to }));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::Role;
 use crate::time::Time;
-use crate::wire::message::{JoinRequest, Message, Reason};
+use crate::wire::message::{Hello, JoinRequest, Message, Reason};
 
 impl Node {
     pub(crate) fn on_frame(
@@ -33,24 +33,7 @@ impl Node {
             return;
         }
         if let Message::Hello(hello) = &message {
-            if self.env.is_taken(&hello.from) {
-                let why = format!(
-                    "{} is a member, and this is another process of that name",
-                    hello.from.member
-                );
-                self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
-                self.env.links.hang_up(link, out);
-                return;
-            }
-            let end = self.env.log.end();
-            let knows = self.env.log.view().and_then(|view| view.incarnation(hello.from.id()));
-            match self.env.links.on_hello(now, link, hello, end, knows, out) {
-                Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
-                Err(why) => {
-                    self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
-                    self.env.links.hang_up(link, out);
-                }
-            }
+            self.on_hello(now, link, hello, out);
             return;
         }
         let Some(from) = self.env.links.peer(link).cloned() else {
@@ -59,24 +42,30 @@ impl Node {
             return;
         };
         if self.env.is_ghost(&from) && !self.is_between_groups(&from, &message) {
-            if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
-                let ask = match &message {
-                    Message::NewPeerRequest(JoinRequest { ask, .. })
-                    | Message::ViewSyncRequest { ask } => Some(*ask),
-                    _ => None,
-                };
-                let known = self
-                    .env
-                    .log
-                    .view()
-                    .and_then(|view| view.incarnation(&from.id))
-                    .unwrap_or(from.inc);
-                self.env.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
-            }
+            self.env.answer_ghost(now, &from, &message, out);
             self.env.reject(Some(&from.id), "ghost", message.verb(), out);
             return;
         }
         let _ignored = self.hear(now, &from, message, out);
+    }
+
+    fn on_hello(&mut self, now: Time, link: LinkId, hello: &Hello, out: &mut Vec<Output>) {
+        if self.env.is_taken(&hello.from) {
+            let name = &hello.from.member;
+            let why = format!("{name} is a member, and this is another process of that name");
+            self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
+            self.env.links.hang_up(link, out);
+            return;
+        }
+        let end = self.env.log.end();
+        let knows = self.env.log.view().and_then(|view| view.incarnation(hello.from.id()));
+        match self.env.links.on_hello(now, link, hello, end, knows, out) {
+            Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
+            Err(why) => {
+                self.env.reject(Some(hello.from.id()), "HELLO", &why, out);
+                self.env.links.hang_up(link, out);
+            }
+        }
     }
 
     /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to
@@ -126,6 +115,22 @@ impl Node {
 }
 
 impl Env {
+    /// Tells an earlier life of a member that a later one is known, if it has asked something.
+    fn answer_ghost(&mut self, now: Time, from: &Member, message: &Message, out: &mut Vec<Output>) {
+        if message.is_routine() || matches!(message, Message::Rejected(_)) {
+            return;
+        }
+        let ask = match message {
+            Message::NewPeerRequest(JoinRequest { ask, .. }) | Message::ViewSyncRequest { ask } => {
+                Some(*ask)
+            }
+            _ => None,
+        };
+        let view = self.log.view();
+        let known = view.and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
+        self.refuse(now, from, ask, Reason::OldIncarnation { known }, out);
+    }
+
     /// A question of one peer in the name of another one is dropped.
     pub(crate) fn is_in_anothers_name(
         &mut self,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::env::Env;
 use crate::id::{LinkId, Member, PeerId, Seq};
 use crate::log::entry::Ordered;
 use crate::log::lineage::LogEnd;
@@ -36,21 +37,7 @@ impl Leader {
         let contiguous = turn.env.log.contiguous();
         let stable = turn.env.log.stable();
         for round in 0.. {
-            let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
-            for progress in self
-                .progress
-                .values()
-                .filter(|progress| progress.adopted && progress.cursor < contiguous)
-            {
-                if let Some(link) = turn.env.links.to(&progress.contact.member)
-                    && !turn.env.links.is_full(link)
-                {
-                    behind
-                        .entry(progress.cursor)
-                        .or_default()
-                        .push((link, progress.contact.id().clone()));
-                }
-            }
+            let behind = self.behind(turn.env);
             if behind.is_empty() {
                 break;
             }
@@ -63,18 +50,7 @@ impl Leader {
             for (cursor, group) in behind {
                 let run = turn.env.log.run(cursor.next(), contiguous, RUN_BYTES);
                 if run.is_empty() {
-                    // What it lacks has been discarded; only a snapshot helps, and it gets one when
-                    // it asks to join.
-                    let mut behind_the_tail = Vec::with_capacity(group.len());
-                    for (_, id) in &group {
-                        if let Some(progress) = self.progress.get_mut(id) {
-                            progress.adopted = false;
-                            behind_the_tail.push(progress.contact.member.clone());
-                        }
-                    }
-                    for member in behind_the_tail {
-                        turn.env.refuse(turn.now, &member, None, Reason::NotMember, turn.out);
-                    }
+                    self.cannot_stream(turn, &group);
                     continue;
                 }
                 let ordered = Ordered {
@@ -95,6 +71,39 @@ impl Leader {
             }
         }
         self.stream_parting(turn);
+    }
+
+    /// Who lacks entries and can take some, by the last position that it has been sent.
+    fn behind(&self, env: &Env) -> BTreeMap<Seq, Vec<(LinkId, PeerId)>> {
+        let contiguous = env.log.contiguous();
+        let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
+        let followers = self.progress.values();
+        for progress in
+            followers.filter(|progress| progress.adopted && progress.cursor < contiguous)
+        {
+            if let Some(link) = env.links.to(&progress.contact.member)
+                && !env.links.is_full(link)
+            {
+                let id = progress.contact.id().clone();
+                behind.entry(progress.cursor).or_default().push((link, id));
+            }
+        }
+        behind
+    }
+
+    /// What they lack has been discarded; only a snapshot helps, and they get one when they ask to
+    /// join.
+    fn cannot_stream(&mut self, turn: &mut Turn<'_>, group: &[(LinkId, PeerId)]) {
+        let mut behind_the_tail = Vec::with_capacity(group.len());
+        for (_, id) in group {
+            if let Some(progress) = self.progress.get_mut(id) {
+                progress.adopted = false;
+                behind_the_tail.push(progress.contact.member.clone());
+            }
+        }
+        for member in behind_the_tail {
+            turn.env.refuse(turn.now, &member, None, Reason::NotMember, turn.out);
+        }
     }
 
     /// Whoever is out gets everything up to the view that says so, and is told when the readings
