@@ -42,6 +42,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) foundings: &'a [Option<Founding>],
     /// The entries below the cut of each epoch, by position, as its members report them.
     below: Vec<BTreeMap<u64, EpochId>>,
+    /// Of each epoch, the one before it that holds nothing: both begin at one place, and a member
+    /// of the earlier one took nothing back when it followed the later one.
+    empty: Vec<Option<EpochId>>,
     /// The views by their place, and the latest time at which each was numbered.
     views: BTreeMap<(EpochId, u64), (usize, u64)>,
     /// The removed lives, with epoch and time.
@@ -51,6 +54,7 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     pub(crate) fn of(index: &'a Index<'a>, foundings: &'a [Option<Founding>]) -> Self {
         let mut below: Vec<BTreeMap<u64, EpochId>> = vec![BTreeMap::new(); index.epochs.len()];
+        let mut empty: Vec<Option<EpochId>> = vec![None; index.epochs.len()];
         let mut removed = vec![];
         for life in &index.lives {
             let mut adopted: Option<EpochId> = None;
@@ -59,15 +63,21 @@ impl<'a> Parts<'a> {
                 match fact.what {
                     What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
                     What::Cut { epoch, log: cut_log, .. } => {
-                        adopted = Some(epoch);
+                        let mut before = adopted.replace(epoch);
                         if std::mem::replace(&mut log, cut_log) != cut_log {
                             held.cut(0);
+                            before = None;
                         }
                         if let Some(What::Diverged { from, .. }) =
                             life.facts.get(turn + 1).map(|next| &next.what)
                         {
                             held.cut(from.saturating_sub(1));
+                            before = None;
                         }
+                        let earlier =
+                            before.filter(|before| is_empty(index, foundings, *before, epoch));
+                        let known = [empty[epoch], earlier].into_iter().flatten();
+                        empty[epoch] = known.max_by_key(|epoch| index.epochs[*epoch]);
                         // The entries that it continues with are recorded there as well; the last
                         // of them says which epoch it continues.
                         let last = held.0.last().filter(|(seq, ..)| {
@@ -97,16 +107,8 @@ impl<'a> Parts<'a> {
                 }
             }
         }
-        let mut views: BTreeMap<(EpochId, u64), (usize, u64)> = BTreeMap::new();
-        for (at, view) in index.views.iter().enumerate() {
-            // The first view of an epoch is numbered when the epoch begins.
-            let first = foundings[view.epoch]
-                .as_ref()
-                .filter(|founding| view.seq == founding.cut + 1)
-                .map_or(view.t, |founding| founding.t);
-            views.entry((view.epoch, view.seq)).or_insert((at, view.t.min(first)));
-        }
-        Self { index, foundings, below, views, removed }
+        let views = numbered(index, foundings);
+        Self { index, foundings, below, empty, views, removed }
     }
 
     /// Whether a log that has reached an epoch may have another entry, or none, at the place of the
@@ -222,9 +224,12 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The epoch that an epoch continues: that of the entry at its cut, or the founder's previous
-    /// one.
+    /// The epoch that an epoch continues: one without an entry, that of the entry at its cut, or
+    /// the founder's previous one.
     fn parent(&self, epoch: EpochId) -> Option<EpochId> {
+        if let Some(empty) = self.empty[epoch] {
+            return Some(empty);
+        }
         let founding = self.foundings[epoch].as_ref()?;
         let at_cut = self.below[epoch]
             .get(&founding.cut)
@@ -239,6 +244,34 @@ impl<'a> Parts<'a> {
     fn line(&self, epoch: EpochId) -> Vec<EpochId> {
         std::iter::successors(Some(epoch), |epoch| self.parent(*epoch)).collect()
     }
+}
+
+/// The views by their place, and the latest time at which each was numbered.
+fn numbered(
+    index: &Index<'_>,
+    foundings: &[Option<Founding>],
+) -> BTreeMap<(EpochId, u64), (usize, u64)> {
+    let mut views: BTreeMap<(EpochId, u64), (usize, u64)> = BTreeMap::new();
+    for (at, view) in index.views.iter().enumerate() {
+        // The first view of an epoch is numbered when the epoch begins.
+        let first = foundings[view.epoch]
+            .as_ref()
+            .filter(|founding| view.seq == founding.cut + 1)
+            .map_or(view.t, |founding| founding.t);
+        views.entry((view.epoch, view.seq)).or_insert((at, view.t.min(first)));
+    }
+    views
+}
+
+/// Whether an epoch holds nothing where another one continues it: both begin at one place.
+fn is_empty(
+    index: &Index<'_>,
+    foundings: &[Option<Founding>],
+    epoch: EpochId,
+    next: EpochId,
+) -> bool {
+    let cut = |epoch: EpochId| foundings[epoch].as_ref().map(|founding| founding.cut);
+    cut(epoch).is_some() && cut(epoch) == cut(next) && index.epochs[epoch] < index.epochs[next]
 }
 
 /// The reason for not judging an entry between two parts of a group.
