@@ -166,10 +166,10 @@ pub static BEYOND: &[Beyond] = &[
     Beyond {
         id: "ordered-in-time",
         statement: "where such a part is one group, and nobody has more than 64 readings that wait \
-                    to be ordered, or more than `max_lag_entries`, the first 8 that wait stand in \
-                    the leader's log within three heartbeats, and in their publisher's log too, if \
-                    the leader's has by then no more than 16 positions above what that one held at \
-                    the beginning",
+                    to be ordered, or more than `max_lag_entries`, and its leader turns none away \
+                    (`pressed-rightly`), the first 8 that wait stand in the leader's log within \
+                    three heartbeats, and in their publisher's log too, if the leader's has by \
+                    then no more than 16 positions above what that one held at the beginning",
         why: LINKS,
     },
 ];

@@ -218,7 +218,9 @@ impl Truth {
                         .all(|(_, node)| view.names(&node.contact().member) && follows(node))
             },
         );
-        if !is_steady {
+        // That it has a reason to take no readings is for another law.
+        let is_pressed = leader.is_some_and(Node::is_under_pressure);
+        if !is_steady || is_pressed {
             part.marked = None;
             return;
         }
