@@ -295,7 +295,7 @@ mod tests {
     use crate::roles::candidate::Candidate;
     use crate::time::Time;
     use crate::turn::{Next, go};
-    use crate::wire::message::{Hello, Message, SyncAnswer};
+    use crate::wire::message::{Hello, Message, Reason, Rejected, SyncAnswer};
 
     fn contact(n: u16) -> Contact {
         let id = PeerId::new(&format!("p{n}")).expect("a valid name");
@@ -401,6 +401,45 @@ mod tests {
             "p1 rejoins"
         );
         assert_eq!(node.env.log.epoch_at(Seq(3)), epoch(1, 4), "#3 stands");
+    }
+
+    #[test]
+    fn who_is_asked_late_is_given_as_long_as_the_others_but_not_for_ever() {
+        let (mut node, mut out) = (claimant(), Vec::new());
+        // Each shows a newer view, with one more member.
+        for (n, milli, until) in [(1, 100, 300), (2, 250, 400)] {
+            let members = (1..=4 + n).map(contact).collect();
+            let leader = contact(4).id().clone();
+            let view = View::new(ViewId(1 + u64::from(n)), epoch(1, 4), leader, members);
+            let answer = answer(&node, 3, 1, &[(epoch(1, 4), 1)]);
+            let answer = SyncAnswer { views: vec![(Seq(3), view)], ..answer };
+            node.as_candidate(at(milli), &mut out, |candidate, turn| {
+                candidate.on_sync_answer(turn, &contact(n).member, answer)
+            });
+            let Role::Candidate(candidate) = &node.role else { panic!("it still claims") };
+            assert_eq!(candidate.deadline(), at(until));
+        }
+    }
+
+    #[test]
+    fn a_member_of_the_list_that_has_acknowledged_nothing_does_not_unseat_its_leader() {
+        for has_acknowledged in [false, true] {
+            let (mut node, mut out) = (claimant(), Vec::new());
+            for n in [1, 2] {
+                let answer = answer(&node, 3, 1, &[(epoch(1, 4), 1)]);
+                node.as_candidate(at(1), &mut out, |candidate, turn| {
+                    candidate.on_sync_answer(turn, &contact(n).member, answer)
+                });
+            }
+            let from = &contact(1).member;
+            if has_acknowledged {
+                let ack = Message::OrderedAck { epoch: epoch(2, 3), contiguous: Seq(4) };
+                node.hear(at(2), from, ack, &mut out);
+            }
+            let reason = Reason::Stale { promised: epoch(3, 4) };
+            node.hear(at(3), from, Message::Rejected(Rejected { ask: None, reason }), &mut out);
+            assert_eq!(matches!(node.role, Role::Leader(_)), !has_acknowledged);
+        }
     }
 
     #[test]
