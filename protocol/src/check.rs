@@ -29,9 +29,6 @@ impl Node {
         }
         self.env.check_log()?;
         self.check_install()?;
-        ensure(self.env.witness.is_none() || matches!(self.role, Role::Follower(_)), || {
-            format!("a peer that is {} asks on behalf of others", self.role_name())
-        })?;
         match &self.role {
             Role::Joining(joining) => joining.check(&self.env),
             Role::Follower(follower) => follower.check(&self.env),

@@ -143,7 +143,11 @@ impl Node {
 
     /// Whether it waits for answers that decide who leads.
     fn waits(&self) -> bool {
-        self.env.witness.is_some() || matches!(self.role, Role::Candidate(_) | Role::Joining(_))
+        match &self.role {
+            Role::Joining(_) | Role::Candidate(_) => true,
+            Role::Follower(follower) => follower.witness.is_some(),
+            Role::Leader(_) => false,
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::io::Output;
 use crate::node::Node;
 use crate::roles::candidate::Candidate;
 use crate::roles::leader::Leader;
+use crate::roles::turn::{Flow, STAY, Turn};
 use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
-use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
 
 /// How a word has come.
@@ -338,7 +338,7 @@ mod tests {
     use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::io::{Input, Output, StopReason};
     use crate::roles::Role;
-    use crate::turn::{Next, go};
+    use crate::roles::turn::{Next, go};
     use crate::wire::message::{Coordinator, Datagram, Message, Reason, Rejected};
     use std::net::{Ipv4Addr, SocketAddrV4};
     use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::log::remarks::Suspicions;
 use crate::membership::merging::MergeBackoffs;
 use crate::membership::strangers::Strangers;
 use crate::report::note::Note;
-use crate::roles::{Leaving, Witness};
+use crate::roles::Leaving;
 use crate::time::Time;
 
 /// What survives every change of role.
@@ -39,8 +39,6 @@ pub(crate) struct Env {
     pub(crate) links: Links,
     /// The log that is to replace the present one.
     pub(crate) install: Option<Install>,
-    /// An open question to the leader, on behalf of others.
-    pub(crate) witness: Option<Witness>,
     pub(crate) leaving: Option<Leaving>,
     /// How long it waits before it hands over (again) to a better one.
     pub(crate) preempted: Backoff,
@@ -109,7 +107,6 @@ impl Env {
             outbox: Outbox::new(),
             links,
             install: None,
-            witness: None,
             leaving: None,
             preempted: Backoff::default(),
             merge_backoffs: MergeBackoffs::default(),

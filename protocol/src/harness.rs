@@ -17,8 +17,8 @@ use crate::node::Node;
 use crate::roles::Role;
 use crate::roles::candidate::Candidate;
 use crate::roles::leader::Leader;
+use crate::roles::turn::{Flow, Turn};
 use crate::time::Time;
-use crate::turn::{Flow, Turn};
 use crate::wire::message::{
     Added, Datagram, Heartbeat, Hello, JoinRequest, Message, SyncAnswer, SyncFinal,
 };

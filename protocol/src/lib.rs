@@ -83,7 +83,6 @@ mod reach;
 mod report;
 mod roles;
 mod sending;
-mod turn;
 mod wire;
 
 pub mod config;

@@ -25,7 +25,7 @@ use crate::roles::candidate::blocked::survives;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
-use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 
 impl Leader {
     /// A member asks to leave.

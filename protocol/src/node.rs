@@ -110,13 +110,10 @@ impl Node {
         }
         let role = match &self.role {
             Role::Joining(joining) => self.env.joining_deadline(joining),
-            Role::Follower(follower) => {
-                follower.liveness.lost_at(self.env.patience()).min(follower.tick_at)
-            }
+            Role::Follower(follower) => follower.deadline(&self.env),
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),
         };
-        let witness = self.env.witness.as_ref().map(|witness| witness.until);
         let leaving = self.env.leaving.map(|leaving| match &self.role {
             Role::Leader(leader) if !leader.is_retiring() => {
                 leaving.linger_until.min(leaving.until)
@@ -132,7 +129,6 @@ impl Node {
             .deadline()
             .into_iter()
             .chain(soon)
-            .chain(witness)
             .chain(leaving)
             .chain(install)
             .chain([role])
@@ -178,7 +174,6 @@ impl Node {
             outbox,
             links,
             install,
-            witness,
             leaving,
             preempted,
             merge_backoffs,
@@ -212,7 +207,7 @@ impl Node {
         let meets = (merge_backoffs, strangers, doubted, first_inc);
         let goes =
             (leaving, preempted, meets, merging, been_member, has_history, blocked.is_some());
-        let does = (role, install, witness, goes, wants_changed, beats, demoted);
+        let does = (role, install, goes, wants_changed, beats, demoted);
         let (own, overdue) = self.present(now);
         situation(&(holds, does, tick_at, more_at, lag, overdue, stopped), own)
     }

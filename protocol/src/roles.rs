@@ -10,6 +10,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod transitions;
+pub(crate) mod turn;
 mod voting;
 mod witness;
 
@@ -22,8 +23,8 @@ use crate::io::Output;
 use crate::node::Node;
 use crate::roles::candidate::Candidate;
 use crate::roles::leader::Leader;
+use crate::roles::turn::Flow;
 use crate::time::Time;
-use crate::turn::Flow;
 use crate::wire::message::{Election, Message, SyncRequest};
 
 /// The roles.
@@ -79,6 +80,8 @@ pub(crate) struct Follower {
     pub(crate) leader: Contact,
     pub(crate) epoch: Epoch,
     pub(crate) liveness: Liveness,
+    /// An open question to the leader, on behalf of others.
+    pub(crate) witness: Option<Witness>,
     /// When which ACK was sent.
     pub(crate) acks: Started,
     /// The last position acknowledged.

@@ -19,9 +19,9 @@ use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::candidate::Candidate;
 use crate::roles::leader::Leader;
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Message, MissingAnswer, MissingRequest, SyncFinal};
 
 /// What has come of a log that is being built.

@@ -6,9 +6,9 @@ use crate::id::{Incarnation, Member, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
+use crate::roles::turn::{STAY, Turn};
 use crate::roles::{Follower, Role};
 use crate::time::Time;
-use crate::turn::{STAY, Turn};
 
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
@@ -82,7 +82,7 @@ impl Follower {
         self.acked = Seq::ZERO;
         self.acknowledge_again(turn);
         turn.env.outbox.rewind(turn.env.log.last_oseq(&turn.env.me.member));
-        if let Some(witness) = &mut turn.env.witness {
+        if let Some(witness) = &mut self.witness {
             witness.asked = false;
         }
         self.ask_as_witness(turn);

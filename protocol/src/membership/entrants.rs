@@ -11,8 +11,8 @@ use crate::log::lineage::EpochStart;
 use crate::membership::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
 use crate::roles::leader::Leader;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Added, JoinRequest, Message, Reason, Rejected};
 
 /// A peer that asks to be admitted.

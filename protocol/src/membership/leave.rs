@@ -13,9 +13,9 @@ use crate::io::{Output, StopReason};
 use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::leader::{Leader, Retiring, Successor};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::roles::{Follower, Leaving, Role};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Message, Reason};
 
 impl Node {

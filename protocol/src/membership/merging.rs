@@ -17,8 +17,8 @@ use crate::log::entry::Entry;
 use crate::log::view::View;
 use crate::membership::NO_VIEW;
 use crate::roles::leader::{Leader, MergeRequest, Retiring, Successor};
+use crate::roles::turn::Turn;
 use crate::time::Time;
-use crate::turn::Turn;
 use crate::wire::message::{Coordinator, JoinRequest, LINEAGE_SENT, Leading, Message, Reason};
 
 /// The other leaders that were asked lately.

@@ -30,7 +30,10 @@ impl Node {
             Role::Joining(joining) => {
                 joining.heard.len() + joining.let_down.len() + joining.with_history.len()
             }
-            Role::Follower(_) => 0,
+            Role::Follower(follower) => {
+                let asking = follower.witness.as_ref();
+                asking.map_or(0, |witness| witness.electors.len() + witness.claims.len())
+            }
             Role::Candidate(candidate) => {
                 let answers = match &candidate.stage {
                     Stage::Syncing(claim) | Stage::Adopting { claim, .. } => {
@@ -57,11 +60,6 @@ impl Node {
             }
             Role::Leader(leader) => leader.rows(),
         };
-        let witness = self
-            .env
-            .witness
-            .as_ref()
-            .map_or(0, |witness| witness.electors.len() + witness.claims.len());
         Holding {
             bytes: self.env.log.weight() + built + self.env.outbox.bytes(),
             bytes_most: self.env.kept_most() + own,
@@ -69,8 +67,7 @@ impl Node {
                 + self.env.sinks.rows()
                 + self.env.outbox.rows()
                 + self.env.links.rows()
-                + roles
-                + witness,
+                + roles,
         }
     }
 }

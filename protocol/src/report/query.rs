@@ -12,9 +12,9 @@ use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
+use crate::roles::turn::Turn;
 use crate::roles::{Follower, Role};
 use crate::time::Time;
-use crate::turn::Turn;
 use crate::wire::message::Message;
 
 impl Node {

@@ -12,8 +12,8 @@ use crate::log::entry::{Entry, Ordered, Requests};
 use crate::log::view::View;
 use crate::report::note::{Cause, Evidence, Note};
 use crate::roles::Follower;
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Coordinator, Election, Heartbeat, HeartbeatAck, Message};
 
 impl Follower {
@@ -29,13 +29,13 @@ impl Follower {
         env.been_member = true;
         env.blocked = None;
         env.outside_since = None;
-        env.witness = None;
         env.outbox.rewind(env.log.last_oseq(&env.me.member));
         env.wants_changed = true;
         Self {
             leader,
             epoch,
             liveness: Liveness::new(proven_at),
+            witness: None,
             acks: Started::default(),
             acked: Seq::ZERO,
             stalled_beats: 0,
@@ -182,6 +182,12 @@ impl Follower {
             env.send(*now, leader, Message::OrderedAck { epoch, contiguous }, out);
         }
         env.send_requests(*now, leader, link, out);
+    }
+
+    pub(crate) fn deadline(&self, env: &Env) -> Time {
+        let lost_at = self.liveness.lost_at(env.patience());
+        let asked = self.witness.as_ref().map(|witness| witness.until);
+        asked.into_iter().chain([lost_at, self.tick_at]).min().unwrap_or(self.tick_at)
     }
 
     /// The leader may have been silent for too long.

@@ -19,8 +19,8 @@ use crate::log::tail::Tail;
 use crate::report::note::Cause;
 use crate::roles::Joining;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
+use crate::roles::turn::{Flow, STAY, Turn, elect};
 use crate::time::Time;
-use crate::turn::{Flow, STAY, Turn, elect};
 use crate::wire::message::{Added, Coordinator, Message};
 
 impl Joining {
@@ -340,9 +340,9 @@ mod tests {
     use crate::log::entry::Ordered;
     use crate::log::lineage::Snapshot;
     use crate::report::activity::Activity;
+    use crate::roles::turn::{Next, go};
     use crate::roles::{Joining, Role};
     use crate::time::Time;
-    use crate::turn::{Next, go};
     use crate::wire::message::{Added, Coordinator, Message, MissingAnswer, Reason, Rejected};
     use std::collections::BTreeSet;
     use std::time::Duration;

@@ -33,8 +33,8 @@ use crate::report::note::Note;
 use crate::roles::leader::first_entry::FirstEntry;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
+use crate::roles::turn::{Flow, Turn};
 use crate::time::Time;
-use crate::turn::{Flow, Turn};
 use crate::wire::message::{Coordinator, Reason, SyncFinal};
 
 /// The facts of a leader.

@@ -8,9 +8,9 @@ use crate::id::{Contact, Incarnation, Member};
 use crate::io::{Output, StopReason};
 use crate::node::Node;
 use crate::report::note::Evidence;
+use crate::roles::turn::Turn;
 use crate::roles::{Joining, Role};
 use crate::time::Time;
-use crate::turn::Turn;
 use crate::wire::message::{Message, Reason, Rejected};
 
 /// How long a joining peer waits that has taken another incarnation.

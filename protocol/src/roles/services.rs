@@ -4,7 +4,7 @@ use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::report::note::Note;
-use crate::turn::Turn;
+use crate::roles::turn::Turn;
 use crate::wire::message::{Coordinator, JoinRequest, MissingRequest, Reason, SyncRequest};
 
 impl Turn<'_> {

@@ -14,9 +14,9 @@ use crate::report::note::Cause;
 use crate::roles::candidate::{Candidate, Stage};
 use crate::roles::leader::Leader;
 use crate::roles::leader::first_entry::FirstEntry;
+use crate::roles::turn::{Flow, Next, STAY, Turn};
 use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn};
 use crate::wire::message::Election;
 
 /// What somebody waits for who has caused the change of role.
@@ -30,7 +30,15 @@ enum Owed {
 impl Node {
     /// Does what the role says that it becomes, and what that leads to.
     pub(crate) fn go(&mut self, now: Time, mut flow: Flow, out: &mut Vec<Output>) {
+        if flow.is_continue() {
+            return;
+        }
         let mut owed = None;
+        let witness = if let Role::Follower(follower) = &mut self.role {
+            follower.witness.take()
+        } else {
+            None
+        };
         while let ControlFlow::Break(next) = flow {
             owed = match &next {
                 Next::Elect { asker: Some(asker), .. } => Some(Owed::Answer(asker.clone())),
@@ -39,8 +47,10 @@ impl Node {
             };
             flow = self.enter(now, next, out);
         }
-        if matches!(self.role, Role::Candidate(_)) {
-            self.answer_witnessed(now, out);
+        if let Some(witness) = witness
+            && matches!(self.role, Role::Candidate(_))
+        {
+            self.answer_witnessed(now, witness, out);
         }
         match owed {
             None => {}
@@ -236,7 +246,6 @@ impl Node {
     ) {
         self.deliver_last(out);
         self.env.install = None;
-        self.env.witness = None;
         if self.env.log.view().is_none() {
             // A cut that never got its first view is nobody's log; two that went on from it would
             // fork it in silence.

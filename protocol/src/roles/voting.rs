@@ -8,9 +8,9 @@ use crate::log::lineage::LogEnd;
 use crate::log::view::View;
 use crate::node::Node;
 use crate::report::note::Note;
-use crate::roles::Role;
+use crate::roles::turn::{Flow, STAY, Turn};
+use crate::roles::{Role, Witness};
 use crate::time::Time;
-use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Election, Message, SyncAnswer, SyncRequest};
 
 pub(crate) fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
@@ -70,8 +70,7 @@ impl Node {
 
     /// This peer misses the leader now. It answers each waiting question as if the question came
     /// now: a view may have put the asker out meanwhile.
-    pub(crate) fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.env.witness.take() else { return };
+    pub(crate) fn answer_witnessed(&mut self, now: Time, witness: Witness, out: &mut Vec<Output>) {
         for election in witness.electors.into_values() {
             let candidate = election.candidate.member.clone();
             let (role, mut turn) = self.turn(now, out);

@@ -19,8 +19,8 @@ use crate::roles::candidate::{Candidate, Claim, Stage};
 use crate::roles::leader::Leader;
 use crate::roles::leader::first_entry::FirstEntry;
 use crate::roles::leader::progress::Progress;
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Coordinator, Message, MissingAnswer, SyncAnswer, SyncFinal};
 
 impl Candidate {
@@ -175,7 +175,6 @@ impl Candidate {
         env.been_member = true;
         env.merging = false;
         env.blocked = None;
-        env.witness = None;
         env.wants_changed = true;
         env.tell_elected(*now, announced, (&listed, &unlisted), renewed, out);
         if env.policy().has_one_log() {

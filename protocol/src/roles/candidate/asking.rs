@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use crate::env::Env;
 use crate::id::{Contact, Member, PeerId};
 use crate::roles::candidate::{Candidate, Stage};
-use crate::turn::Turn;
+use crate::roles::turn::Turn;
 
 impl Candidate {
     /// Chooses those that the question that begins now is put to first.
@@ -149,8 +149,8 @@ mod tests {
     use crate::report::note::Cause;
     use crate::roles::Role;
     use crate::roles::candidate::{Candidate, Stage};
+    use crate::roles::turn::{Flow, Next, Turn, go};
     use crate::time::Time;
-    use crate::turn::{Flow, Next, Turn, go};
     use crate::wire::message::Message;
     use std::collections::BTreeMap;
 

@@ -18,8 +18,8 @@ use crate::membership::quorum::{is_quorum, may_go_on, required};
 use crate::report::note::Note;
 use crate::roles::candidate::{Candidate, Stage};
 use crate::roles::joining::founding::{awaited_to_found, others_found};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::Message;
 
 impl Candidate {

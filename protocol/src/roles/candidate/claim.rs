@@ -16,7 +16,7 @@ use crate::log::view::View;
 use crate::report::note::Note;
 use crate::roles::candidate::{Candidate, Claim, Stage};
 use crate::roles::leader::Leader;
-use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::SyncAnswer;
 
 impl Candidate {
@@ -293,8 +293,8 @@ mod tests {
     use crate::report::note::{Cause, Note};
     use crate::roles::Role;
     use crate::roles::candidate::Candidate;
+    use crate::roles::turn::{Next, go};
     use crate::time::Time;
-    use crate::turn::{Next, go};
     use crate::wire::message::{Hello, Message, Reason, Rejected, SyncAnswer};
 
     fn contact(n: u16) -> Contact {

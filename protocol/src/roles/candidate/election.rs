@@ -13,8 +13,8 @@ use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::report::note::{Cause, Note};
 use crate::roles::candidate::{Candidate, Stage};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::time::Time;
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{Coordinator, Election, Message, SyncRequest};
 
 impl Candidate {

@@ -9,7 +9,7 @@ use crate::log::lineage::LogEnd;
 use crate::report::note::Cause;
 use crate::roles::Heard;
 use crate::roles::candidate::{Candidate, Stage};
-use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
 };

@@ -6,8 +6,8 @@ use crate::env::Env;
 use crate::id::{Epoch, Incarnation, Member, PeerId};
 use crate::report::note::{Cause, Evidence};
 use crate::roles::refusals::refusal;
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::roles::{Follower, Heard};
-use crate::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
 };
@@ -100,8 +100,8 @@ impl Follower {
             if left_out && self.leader.member == *from && self.epoch < word.epoch {
                 return go(Next::Join { target: Some(word.leader) });
             }
-        } else if turn.env.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask)) {
-            turn.env.veto_witnessed(turn.now, &word, turn.out);
+        } else if self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask)) {
+            self.veto_witnessed(turn, &word);
         }
         STAY
     }
@@ -126,8 +126,7 @@ impl Follower {
                 }
             }
             Reason::NotLeader => {
-                let answers =
-                    turn.env.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
+                let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
                 // The last view of a group that becomes part of another one names whom to join. The
                 // leader's word that everybody holds that view may still be on its way.
                 if answers || ask == Some(self.epoch.round) {
@@ -161,7 +160,7 @@ impl Follower {
         if !turn.env.knows(from, &election.end) {
             turn.env.refuse(turn.now, from, Some(election.ask), Reason::NotMember, turn.out);
         } else if self.leader.member != *from {
-            turn.env.witness(turn.now, |witness| {
+            self.witness_for(turn, |witness| {
                 witness.electors.insert(from.id.clone(), election);
             });
             self.ask_as_witness(turn);
@@ -187,7 +186,7 @@ impl Follower {
             return STAY;
         }
         if !is_leader {
-            turn.env.witness(turn.now, |witness| {
+            self.witness_for(turn, |witness| {
                 // Said again, it may show a newer view.
                 let before = witness.claims.get(&from.id);
                 if before.is_none_or(|before| before.epoch <= request.epoch) {

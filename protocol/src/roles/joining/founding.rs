@@ -5,7 +5,7 @@ use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::log::view::Names;
 use crate::report::note::Cause;
 use crate::roles::Joining;
-use crate::turn::{Flow, Turn, elect};
+use crate::roles::turn::{Flow, Turn, elect};
 use crate::wire::message::{JoinRequest, Message};
 
 impl Joining {

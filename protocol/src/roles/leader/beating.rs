@@ -5,7 +5,7 @@ use crate::id::{Member, Seq};
 use crate::report::note::Evidence;
 use crate::roles::follower::millis;
 use crate::roles::leader::Leader;
-use crate::turn::{Flow, STAY, Turn};
+use crate::roles::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Heartbeat, HeartbeatAck, Message};
 
 /// Beats after which unacknowledged entries are sent again.

@@ -9,7 +9,7 @@ use crate::log::remarks::Remarks;
 use crate::log::view::View;
 use crate::report::note::Note;
 use crate::roles::leader::Leader;
-use crate::turn::Turn;
+use crate::roles::turn::Turn;
 
 /// What the first entry of an epoch will say.
 #[derive(Clone, Debug, Hash)]

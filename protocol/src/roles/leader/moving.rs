@@ -24,8 +24,8 @@ use crate::node::Node;
 use crate::report::note::Note;
 use crate::roles::Role;
 use crate::roles::leader::Leader;
+use crate::roles::turn::Turn;
 use crate::time::Time;
-use crate::turn::Turn;
 
 impl Node {
     /// This peer is to be dialled at another address from now on.

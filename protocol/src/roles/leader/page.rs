@@ -8,8 +8,8 @@ use crate::roles::Heard;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::roles::refusals::refusal;
+use crate::roles::turn::{Flow, STAY, Turn};
 use crate::time::Time;
-use crate::turn::{Flow, STAY, Turn};
 use crate::wire::message::{Coordinator, Message, Reason, Rejected, SyncRequest};
 
 impl Leader {

@@ -17,7 +17,7 @@
 use crate::id::Member;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::{Leader, Retiring, Successor};
-use crate::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::turn::{Flow, Next, STAY, Turn, go};
 use crate::wire::message::Message;
 
 impl Leader {

@@ -23,8 +23,8 @@ use crate::report::note::Evidence;
 use crate::roles::follower::millis;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
+use crate::roles::turn::Turn;
 use crate::time::Time;
-use crate::turn::Turn;
 use crate::wire::message::Reason;
 
 impl Progress {

@@ -11,8 +11,8 @@ use crate::io::Output;
 use crate::report::note::{Cause, Note};
 use crate::roles::candidate::blocked::shortfall;
 use crate::roles::leader::Leader;
+use crate::roles::turn::{Flow, STAY, Turn, elect};
 use crate::time::Time;
-use crate::turn::{Flow, STAY, Turn, elect};
 use crate::wire::message::{Message, Reason, Rejected};
 
 impl Leader {

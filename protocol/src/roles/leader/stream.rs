@@ -13,8 +13,8 @@ use crate::log::entry::Ordered;
 use crate::log::lineage::LogEnd;
 use crate::roles::follower::RUN_BYTES;
 use crate::roles::leader::Leader;
+use crate::roles::turn::Turn;
 use crate::time::Time;
-use crate::turn::Turn;
 use crate::wire::message::{Message, Reason};
 
 /// A member that is out.
