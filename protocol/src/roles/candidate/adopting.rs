@@ -194,10 +194,12 @@ impl Candidate {
             });
         // A view has no more members than a group takes. Those of the newest view come first; the
         // others ask to be let in, and wait for room.
-        let newest = env.log.view();
-        listed.sort_by_key(|contact| newest.is_none_or(|view| !view.names(&contact.member)));
         let most = usize::try_from(env.config.knobs().members_max - 1).unwrap_or(usize::MAX);
-        unlisted.extend(listed.drain(most.min(listed.len())..));
+        if listed.len() > most {
+            let newest = env.log.view();
+            listed.sort_by_key(|contact| newest.is_none_or(|view| !view.names(&contact.member)));
+            unlisted.extend(listed.drain(most..));
+        }
         // Who was known by words alone has said on its link where it is.
         let said = |contact: Contact| {
             env.links

@@ -111,11 +111,12 @@ impl Candidate {
             contact.member != turn.env.me.member && known.is_none_or(|inc| inc < contact.member.inc)
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
-        // They are given as long as everybody.
+        // They are given as long as everybody; whoever shows ever more of them gains nothing.
+        let span = turn.env.config.knobs().sync_timeout;
         if let Stage::Syncing(claim) = &mut self.stage
             && !unasked.is_empty()
         {
-            claim.until = turn.now + turn.env.config.knobs().sync_timeout;
+            claim.until = claim.until.max((turn.now + span).min(self.asked_at + 2 * span));
         }
         for contact in unasked {
             let member = contact.member.clone();
