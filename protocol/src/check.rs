@@ -1,14 +1,16 @@
 //! What holds at the end of every call, whatever came: the invariants that link the facts of a
-//! node. A debug build asserts them, and so does the simulator in any build: a breach is an error of
-//! the core, never of what it was told.
+//! node. A debug build asserts them, and so does the simulator in any build: a breach is an error
+//! of the core, never of what it was told.
 
 use crate::env::Env;
 use crate::install::Purpose;
 use crate::node::Node;
+use crate::roles::Role;
 use crate::roles::candidate::blocked::CALLERS_MOST;
 use crate::roles::candidate::{Candidate, Stage};
+use crate::roles::follower::Follower;
+use crate::roles::joining::Joining;
 use crate::roles::leader::Leader;
-use crate::roles::{Follower, Joining, Role};
 
 /// What does not hold, in words.
 type Checked = Result<(), String>;

@@ -12,10 +12,12 @@ use crate::env::Env;
 use crate::id::{Contact, Member};
 use crate::io::Output;
 use crate::node::Node;
+use crate::roles::Role;
 use crate::roles::candidate::Candidate;
+use crate::roles::follower::Follower;
+use crate::roles::joining::Joining;
 use crate::roles::leader::Leader;
 use crate::roles::turn::{Flow, STAY, Turn};
-use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
 

@@ -12,7 +12,8 @@ use crate::links::Proof;
 use crate::links::want::Wanted;
 use crate::report::inspect::situation;
 use crate::report::note::Note;
-use crate::roles::{Joining, Role};
+use crate::roles::Role;
+use crate::roles::joining::Joining;
 use crate::time::Time;
 
 /// One peer of the group.

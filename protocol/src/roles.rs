@@ -1,5 +1,5 @@
-//! What a node is at the moment. Each variant owns exactly its facts: a fact that must be forgotten
-//! with the role lives here and dies with it, one that must survive lives in the node.
+//! What a node is at the moment. Each role owns exactly its facts, in its folder: a fact that must
+//! be forgotten with the role dies with it, one that must survive lives in `Env`.
 
 pub(crate) mod candidate;
 pub(crate) mod follower;
@@ -12,20 +12,20 @@ mod tests;
 mod transitions;
 pub(crate) mod turn;
 mod voting;
-mod witness;
+pub(crate) mod witness;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::detector::{Liveness, Started};
-use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
 use crate::roles::candidate::Candidate;
+use crate::roles::follower::Follower;
+use crate::roles::joining::Joining;
 use crate::roles::leader::Leader;
 use crate::roles::turn::Flow;
 use crate::time::Time;
-use crate::wire::message::{Election, Message, SyncRequest};
+use crate::wire::message::Message;
 
 /// The roles.
 #[derive(Clone, Debug, Hash)]
@@ -38,66 +38,6 @@ pub(crate) enum Role {
     Candidate(Box<Candidate>),
     /// Numbers the entries, beats, watches everyone else.
     Leader(Box<Leader>),
-}
-
-/// The facts of a joining peer.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Joining {
-    pub(crate) since: Time,
-    /// When the last new joiner was heard.
-    pub(crate) quiet_since: Time,
-    /// The present attempt.
-    pub(crate) ask: u64,
-    pub(crate) ask_at: Time,
-    pub(crate) wait: Duration,
-    /// In a crowd of joiners: it is not to announce itself again before.
-    pub(crate) silent_until: Option<Time>,
-    /// Joiners in no view.
-    pub(crate) heard: BTreeMap<PeerId, (Contact, Time)>,
-    /// The leader that is being asked, and since when.
-    pub(crate) target: Option<(Contact, Time)>,
-    /// Since when somebody has reported a live leader.
-    pub(crate) reported: Option<Time>,
-    /// A better joiner, which is given until then to found the group.
-    pub(crate) deferring: Option<(PeerId, Time)>,
-    /// Who has said that another living peer has this one's name, and is asked once more over a
-    /// link.
-    pub(crate) accused_by: Option<Member>,
-    /// Better joiners that have not.
-    pub(crate) let_down: BTreeSet<PeerId>,
-    /// When a group said last that it is full.
-    pub(crate) full: Option<Time>,
-    /// Joiners that have been in a view and lost its log.
-    pub(crate) with_history: BTreeSet<PeerId>,
-    /// Set where the views have gone on without it: it votes, but leaves it to the others to claim
-    /// until then.
-    pub(crate) gives_way_until: Option<Time>,
-}
-
-/// The facts of a member.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Follower {
-    pub(crate) leader: Contact,
-    pub(crate) epoch: Epoch,
-    pub(crate) liveness: Liveness,
-    /// An open question to the leader, on behalf of others.
-    pub(crate) witness: Option<Witness>,
-    /// When which ACK was sent.
-    pub(crate) acks: Started,
-    /// The last position acknowledged.
-    pub(crate) acked: Seq,
-    /// Heartbeats since which the leader has not ordered what was sent to it.
-    pub(crate) stalled_beats: u32,
-    /// What all members have, and where the leader's log ended when it said so.
-    pub(crate) all_have: Option<(Seq, Seq)>,
-    /// Where the newest view stood when it was last looked at.
-    pub(crate) viewed: Option<Seq>,
-    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds
-    /// that its leader has not.
-    pub(crate) call_at: Time,
-    /// Woken then at the latest: only a peer that expects to be called often can tell that it was
-    /// not.
-    pub(crate) tick_at: Time,
 }
 
 /// What became of a message.
@@ -152,43 +92,6 @@ impl Role {
             Self::Leader(leader) => leader.on_pause(now, is_long),
         }
     }
-}
-
-impl Joining {
-    /// Nobody has been heard yet, and it asks at once, under the name `ask`.
-    pub(crate) fn new(now: Time, ask: u64) -> Self {
-        Self {
-            since: now,
-            quiet_since: now,
-            ask,
-            ask_at: now,
-            wait: Duration::ZERO,
-            silent_until: None,
-            heard: BTreeMap::new(),
-            target: None,
-            reported: None,
-            deferring: None,
-            accused_by: None,
-            let_down: BTreeSet::new(),
-            full: None,
-            with_history: BTreeSet::new(),
-            gives_way_until: None,
-        }
-    }
-}
-
-/// Asks the leader on behalf of those who miss it.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Witness {
-    pub(crate) ask: u64,
-    pub(crate) asked_at: Time,
-    pub(crate) until: Time,
-    /// Whether the question is on its way.
-    pub(crate) asked: bool,
-    /// The questions of candidates that wait for the verdict.
-    pub(crate) electors: BTreeMap<PeerId, Election>,
-    /// The claims that wait for the verdict, the last one of each claimant.
-    pub(crate) claims: BTreeMap<PeerId, SyncRequest>,
 }
 
 /// The wish to leave.

@@ -17,10 +17,12 @@ use crate::log::log_id::LogId;
 use crate::log::tail::Tail;
 use crate::node::Node;
 use crate::report::note::Note;
+use crate::roles::Role;
 use crate::roles::candidate::Candidate;
+use crate::roles::follower::Follower;
+use crate::roles::joining::Joining;
 use crate::roles::leader::Leader;
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
-use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
 use crate::wire::message::{Message, MissingAnswer, MissingRequest, SyncFinal};
 

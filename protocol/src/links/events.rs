@@ -6,8 +6,9 @@ use crate::id::{Incarnation, Member, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
+use crate::roles::Role;
+use crate::roles::follower::Follower;
 use crate::roles::turn::{STAY, Turn};
-use crate::roles::{Follower, Role};
 use crate::time::Time;
 
 impl Node {

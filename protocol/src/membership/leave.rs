@@ -12,9 +12,10 @@ use crate::id::Oseq;
 use crate::io::{Output, StopReason};
 use crate::node::Node;
 use crate::report::note::Note;
+use crate::roles::follower::Follower;
 use crate::roles::leader::{Leader, Retiring, Successor};
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
-use crate::roles::{Follower, Leaving, Role};
+use crate::roles::{Leaving, Role};
 use crate::time::Time;
 use crate::wire::message::{Message, Reason};
 

@@ -12,8 +12,9 @@ use crate::env::Env;
 use crate::id::Member;
 use crate::io::Output;
 use crate::node::Node;
+use crate::roles::Role;
+use crate::roles::follower::Follower;
 use crate::roles::turn::Turn;
-use crate::roles::{Follower, Role};
 use crate::time::Time;
 use crate::wire::message::Message;
 

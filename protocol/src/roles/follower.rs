@@ -11,10 +11,37 @@ use crate::io::{Outcome, Output, StopReason};
 use crate::log::entry::{Entry, Ordered, Requests};
 use crate::log::view::View;
 use crate::report::note::{Cause, Evidence, Note};
-use crate::roles::Follower;
+
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::witness::Witness;
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Election, Heartbeat, HeartbeatAck, Message};
+
+/// The facts of a member.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Follower {
+    pub(crate) leader: Contact,
+    pub(crate) epoch: Epoch,
+    pub(crate) liveness: Liveness,
+    /// An open question to the leader, on behalf of others.
+    pub(crate) witness: Option<Witness>,
+    /// When which ACK was sent.
+    pub(crate) acks: Started,
+    /// The last position acknowledged.
+    pub(crate) acked: Seq,
+    /// Heartbeats since which the leader has not ordered what was sent to it.
+    pub(crate) stalled_beats: u32,
+    /// What all members have, and where the leader's log ended when it said so.
+    pub(crate) all_have: Option<(Seq, Seq)>,
+    /// Where the newest view stood when it was last looked at.
+    pub(crate) viewed: Option<Seq>,
+    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds
+    /// that its leader has not.
+    pub(crate) call_at: Time,
+    /// Woken then at the latest: only a peer that expects to be called often can tell that it was
+    /// not.
+    pub(crate) tick_at: Time,
+}
 
 impl Follower {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it

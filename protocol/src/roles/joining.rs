@@ -8,6 +8,7 @@
 pub(crate) mod founding;
 mod page;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::env::Env;
@@ -17,13 +18,68 @@ use crate::log::entry::Ordered;
 use crate::log::lineage::Snapshot;
 use crate::log::tail::Tail;
 use crate::report::note::Cause;
-use crate::roles::Joining;
+
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
 use crate::roles::turn::{Flow, STAY, Turn, elect};
 use crate::time::Time;
 use crate::wire::message::{Added, Coordinator, Message};
 
+/// The facts of a joining peer.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Joining {
+    pub(crate) since: Time,
+    /// When the last new joiner was heard.
+    pub(crate) quiet_since: Time,
+    /// The present attempt.
+    pub(crate) ask: u64,
+    pub(crate) ask_at: Time,
+    pub(crate) wait: Duration,
+    /// In a crowd of joiners: it is not to announce itself again before.
+    pub(crate) silent_until: Option<Time>,
+    /// Joiners in no view.
+    pub(crate) heard: BTreeMap<PeerId, (Contact, Time)>,
+    /// The leader that is being asked, and since when.
+    pub(crate) target: Option<(Contact, Time)>,
+    /// Since when somebody has reported a live leader.
+    pub(crate) reported: Option<Time>,
+    /// A better joiner, which is given until then to found the group.
+    pub(crate) deferring: Option<(PeerId, Time)>,
+    /// Who has said that another living peer has this one's name, and is asked once more over a
+    /// link.
+    pub(crate) accused_by: Option<Member>,
+    /// Better joiners that have not.
+    pub(crate) let_down: BTreeSet<PeerId>,
+    /// When a group said last that it is full.
+    pub(crate) full: Option<Time>,
+    /// Joiners that have been in a view and lost its log.
+    pub(crate) with_history: BTreeSet<PeerId>,
+    /// Set where the views have gone on without it: it votes, but leaves it to the others to claim
+    /// until then.
+    pub(crate) gives_way_until: Option<Time>,
+}
+
 impl Joining {
+    /// Nobody has been heard yet, and it asks at once, under the name `ask`.
+    pub(crate) fn new(now: Time, ask: u64) -> Self {
+        Self {
+            since: now,
+            quiet_since: now,
+            ask,
+            ask_at: now,
+            wait: Duration::ZERO,
+            silent_until: None,
+            heard: BTreeMap::new(),
+            target: None,
+            reported: None,
+            deferring: None,
+            accused_by: None,
+            let_down: BTreeSet::new(),
+            full: None,
+            with_history: BTreeSet::new(),
+            gives_way_until: None,
+        }
+    }
+
     /// It comes from a group, and asks that leader first, where there is one.
     pub(crate) fn asking(now: Time, ask: u64, target: Option<Contact>) -> Self {
         let target = target.map(|contact| (contact, now));
@@ -340,8 +396,9 @@ mod tests {
     use crate::log::entry::Ordered;
     use crate::log::lineage::Snapshot;
     use crate::report::activity::Activity;
+    use crate::roles::Role;
+    use crate::roles::joining::Joining;
     use crate::roles::turn::{Next, go};
-    use crate::roles::{Joining, Role};
     use crate::time::Time;
     use crate::wire::message::{Added, Coordinator, Message, MissingAnswer, Reason, Rejected};
     use std::collections::BTreeSet;

@@ -8,8 +8,9 @@ use crate::id::{Contact, Incarnation, Member};
 use crate::io::{Output, StopReason};
 use crate::node::Node;
 use crate::report::note::Evidence;
+use crate::roles::Role;
+use crate::roles::joining::Joining;
 use crate::roles::turn::Turn;
-use crate::roles::{Joining, Role};
 use crate::time::Time;
 use crate::wire::message::{Message, Reason, Rejected};
 

@@ -11,11 +11,13 @@ use crate::io::Output;
 use crate::log::Log;
 use crate::node::Node;
 use crate::report::note::Cause;
+use crate::roles::Role;
 use crate::roles::candidate::{Candidate, Stage};
+use crate::roles::follower::Follower;
+use crate::roles::joining::Joining;
 use crate::roles::leader::Leader;
 use crate::roles::leader::first_entry::FirstEntry;
 use crate::roles::turn::{Flow, Next, STAY, Turn};
-use crate::roles::{Follower, Joining, Role};
 use crate::time::Time;
 use crate::wire::message::Election;
 

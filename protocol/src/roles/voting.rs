@@ -8,8 +8,9 @@ use crate::log::lineage::LogEnd;
 use crate::log::view::View;
 use crate::node::Node;
 use crate::report::note::Note;
+use crate::roles::Role;
 use crate::roles::turn::{Flow, STAY, Turn};
-use crate::roles::{Role, Witness};
+use crate::roles::witness::Witness;
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Election, Message, SyncAnswer, SyncRequest};
 
@@ -90,8 +91,8 @@ impl Node {
 }
 
 impl Env {
-    /// OK if this peer outranks the candidate, else CLEAR. True if it was OK. Who is leaving does not
-    /// stand in anybody's way.
+    /// OK if this peer outranks the candidate, else CLEAR. True if it was OK. Who is leaving does
+    /// not stand in anybody's way.
     pub(crate) fn answer_election(
         &mut self,
         now: Time,

@@ -3,12 +3,27 @@
 
 use std::collections::BTreeMap;
 
+use crate::id::PeerId;
 use crate::report::note::{Cause, Evidence};
-use crate::roles::follower::millis;
+use crate::roles::follower::{Follower, millis};
 use crate::roles::turn::{Flow, STAY, Turn};
 use crate::roles::voting::hearsay;
-use crate::roles::{Follower, Witness};
-use crate::wire::message::{Coordinator, Election, Message};
+use crate::time::Time;
+use crate::wire::message::{Coordinator, Election, Message, SyncRequest};
+
+/// Asks the leader on behalf of those who miss it.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Witness {
+    pub(crate) ask: u64,
+    pub(crate) asked_at: Time,
+    pub(crate) until: Time,
+    /// Whether the question is on its way.
+    pub(crate) asked: bool,
+    /// The questions of candidates that wait for the verdict.
+    pub(crate) electors: BTreeMap<PeerId, Election>,
+    /// The claims that wait for the verdict, the last one of each claimant.
+    pub(crate) claims: BTreeMap<PeerId, SyncRequest>,
+}
 
 impl Follower {
     /// Asks the leader, unless the question is on its way; a new link asks again.

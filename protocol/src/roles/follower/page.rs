@@ -5,9 +5,10 @@ use crate::discovery::Via;
 use crate::env::Env;
 use crate::id::{Epoch, Incarnation, Member, PeerId};
 use crate::report::note::{Cause, Evidence};
+use crate::roles::Heard;
+use crate::roles::follower::Follower;
 use crate::roles::refusals::refusal;
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
-use crate::roles::{Follower, Heard};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
 };

@@ -4,7 +4,7 @@ use crate::env::Env;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::log::view::Names;
 use crate::report::note::Cause;
-use crate::roles::Joining;
+use crate::roles::joining::Joining;
 use crate::roles::turn::{Flow, Turn, elect};
 use crate::wire::message::{JoinRequest, Message};
 

@@ -5,10 +5,11 @@ use crate::env::Env;
 use crate::id::{Epoch, Member};
 use crate::io::StopReason;
 use crate::report::note::Cause;
+use crate::roles::Heard;
+use crate::roles::joining::Joining;
 use crate::roles::refusals::ASKS_AGAIN;
 use crate::roles::turn::{Flow, Next, STAY, Turn, elect, go};
 use crate::roles::voting::hearsay;
-use crate::roles::{Heard, Joining};
 use crate::time::Time;
 use crate::wire::message::{
     Coordinator, Election, Heartbeat, JoinRequest, Message, Reason, Rejected, SyncRequest,
