@@ -1,9 +1,9 @@
 //! A peer's own time: it stands still while the peer does.
 //!
 //! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a
-//! pause of the process, a busy machine, or a jump of the clock from silence of the others. Nobody
-//! could be heard during a pause, so nobody is accused for it: the pause is taken off the time that
-//! the peer lives by. Every moment that the core stores is of that time, so none has to be moved
+//! pause of the process, a busy machine, or a jump of the clock from silence of the others. A peer
+//! hears no other peer during its own pause, and accuses none for it: it takes the pause off the
+//! time that it lives by. Every moment that the core stores is of that time, so none has to be moved
 //! after a pause, and none can be forgotten.
 //!
 //! Own time meets the caller's in three places: `handle` begins with [`Node::advance`], `deadline`
@@ -141,7 +141,7 @@ impl Node {
         self.env.tick_at = self.waits().then_some(next);
     }
 
-    /// Whether it waits for answers that decide who leads.
+    /// Whether this peer waits for answers that decide who leads.
     fn waits(&self) -> bool {
         match &self.role {
             Role::Joining(_) | Role::Candidate(_) => true,

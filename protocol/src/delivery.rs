@@ -191,7 +191,7 @@ impl Sinks {
         }
     }
 
-    /// Readings that nobody has any more.
+    /// Readings that no peer retains any more.
     fn deliver_loss(
         &mut self,
         at: (&LogId, &Epoch, Seq),
