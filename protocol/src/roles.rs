@@ -49,6 +49,11 @@ pub(crate) enum Heard {
     Ignored(&'static str),
 }
 
+/// It means nothing to the role, for that reason.
+pub(crate) fn ignored(why: &'static str) -> Flow<Heard> {
+    Flow::Continue(Heard::Ignored(why))
+}
+
 impl Node {
     /// A message of a peer that has passed the gate goes to the page of the present role. Each page
     /// names every verb.

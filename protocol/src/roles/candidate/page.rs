@@ -7,9 +7,9 @@ use crate::env::Env;
 use crate::id::{Incarnation, Member};
 use crate::log::lineage::LogEnd;
 use crate::report::note::Cause;
-use crate::roles::Heard;
 use crate::roles::candidate::{Candidate, Stage};
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::{Heard, ignored};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
 };
@@ -44,13 +44,11 @@ impl Candidate {
             Message::HeartbeatAck(_)
             | Message::OrderedAck { .. }
             | Message::SequencerRequest(_)
-            | Message::Leave => return Flow::Continue(Heard::Ignored("leads nobody")),
+            | Message::Leave => return ignored("leads nobody"),
             Message::Heartbeat(_)
             | Message::Ordered(_)
             | Message::Answer { .. }
-            | Message::Handover { .. } => {
-                return Flow::Continue(Heard::Ignored("follows nobody"));
-            }
+            | Message::Handover { .. } => return ignored("follows nobody"),
         }
         Flow::Continue(Heard::Taken)
     }

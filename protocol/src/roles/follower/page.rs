@@ -5,10 +5,10 @@ use crate::discovery::Via;
 use crate::env::Env;
 use crate::id::{Epoch, Incarnation, Member, PeerId};
 use crate::report::note::{Cause, Evidence};
-use crate::roles::Heard;
 use crate::roles::follower::Follower;
 use crate::roles::refusals::refusal;
 use crate::roles::turn::{Flow, Next, STAY, Turn, go};
+use crate::roles::{Heard, ignored};
 use crate::wire::message::{
     Added, Coordinator, Election, JoinRequest, Message, Reason, Rejected, SyncRequest,
 };
@@ -46,13 +46,11 @@ impl Follower {
             Message::HeartbeatAck(_)
             | Message::OrderedAck { .. }
             | Message::SequencerRequest(_)
-            | Message::Leave => return Flow::Continue(Heard::Ignored("leads nobody")),
+            | Message::Leave => return ignored("leads nobody"),
             Message::Ok { .. } | Message::Clear { .. } => {
-                return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
+                return ignored("asks nobody whether it may lead");
             }
-            Message::SeqSyncResponse(_) => {
-                return Flow::Continue(Heard::Ignored("claims nothing"));
-            }
+            Message::SeqSyncResponse(_) => return ignored("claims nothing"),
         }
         Flow::Continue(Heard::Taken)
     }

@@ -5,11 +5,11 @@ use crate::env::Env;
 use crate::id::{Epoch, Member};
 use crate::io::StopReason;
 use crate::report::note::Cause;
-use crate::roles::Heard;
 use crate::roles::joining::Joining;
 use crate::roles::refusals::ASKS_AGAIN;
 use crate::roles::turn::{Flow, Next, STAY, Turn, elect, go};
 use crate::roles::voting::hearsay;
+use crate::roles::{Heard, ignored};
 use crate::time::Time;
 use crate::wire::message::{
     Coordinator, Election, Heartbeat, JoinRequest, Message, Reason, Rejected, SyncRequest,
@@ -42,18 +42,14 @@ impl Joining {
             Message::HeartbeatAck(_)
             | Message::OrderedAck { .. }
             | Message::SequencerRequest(_)
-            | Message::Leave => return Flow::Continue(Heard::Ignored("leads nobody")),
+            | Message::Leave => return ignored("leads nobody"),
             Message::Ok { .. } | Message::Clear { .. } => {
-                return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
+                return ignored("asks nobody whether it may lead");
             }
-            Message::MissingSeqNotFound(_) => {
-                return Flow::Continue(Heard::Ignored("asks for no entries"));
-            }
-            Message::SeqSyncResponse(_) => {
-                return Flow::Continue(Heard::Ignored("claims nothing"));
-            }
+            Message::MissingSeqNotFound(_) => return ignored("asks for no entries"),
+            Message::SeqSyncResponse(_) => return ignored("claims nothing"),
             Message::Ordered(_) | Message::Answer { .. } | Message::Handover { .. } => {
-                return Flow::Continue(Heard::Ignored("follows nobody"));
+                return ignored("follows nobody");
             }
         }
         Flow::Continue(Heard::Taken)

@@ -4,11 +4,11 @@
 use crate::id::Member;
 use crate::log::lineage::LogEnd;
 use crate::report::note::Evidence;
-use crate::roles::Heard;
 use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::roles::refusals::refusal;
 use crate::roles::turn::{Flow, STAY, Turn};
+use crate::roles::{Heard, ignored};
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Message, Reason, Rejected, SyncRequest};
 
@@ -25,9 +25,7 @@ impl Leader {
             Message::NewPeerRequest(join) => self.on_join_request(turn, from, join)?,
             Message::MissingSeqRequest(missing) => turn.serve(from, &missing),
             Message::SeqSyncFinal(last) => self.on_cut(turn, from, &last),
-            Message::MissingSeqNotFound(_) => {
-                return Flow::Continue(Heard::Ignored("builds nothing"));
-            }
+            Message::MissingSeqNotFound(_) => return ignored("builds nothing"),
             Message::Query { ask, question } => turn.env.on_query(from, ask, question, turn.out),
             Message::SequencerRequest(requests) => self.on_requests(turn, from, requests),
             Message::OrderedAck { epoch, contiguous } => {
@@ -35,26 +33,20 @@ impl Leader {
             }
             Message::HeartbeatAck(ack) => self.on_heartbeat_ack(turn, from, &ack),
             Message::Leave => self.on_member_leaves(turn, from),
-            Message::Added(_) => {
-                return Flow::Continue(Heard::Ignored("leads a group of its own"));
-            }
+            Message::Added(_) => return ignored("leads a group of its own"),
             Message::Election(election) => self.is_asked(turn, from, election.ask),
             Message::SeqSyncRequest(request) => self.is_claimed_from(turn, from, &request),
             Message::Coordinator(word) => self.on_coordinator(turn, from, &word),
             Message::ViewSyncRequest { ask } => self.is_probed(turn, from, ask),
             Message::Rejected(rejected) => self.is_refused(turn, from, &rejected)?,
             Message::Ok { .. } | Message::Clear { .. } => {
-                return Flow::Continue(Heard::Ignored("asks nobody whether it may lead"));
+                return ignored("asks nobody whether it may lead");
             }
-            Message::SeqSyncResponse(_) => {
-                return Flow::Continue(Heard::Ignored("claims nothing"));
-            }
+            Message::SeqSyncResponse(_) => return ignored("claims nothing"),
             Message::Heartbeat(_)
             | Message::Ordered(_)
             | Message::Answer { .. }
-            | Message::Handover { .. } => {
-                return Flow::Continue(Heard::Ignored("follows nobody"));
-            }
+            | Message::Handover { .. } => return ignored("follows nobody"),
         }
         Flow::Continue(Heard::Taken)
     }
