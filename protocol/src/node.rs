@@ -110,7 +110,7 @@ impl Node {
             return None;
         }
         let role = match &self.role {
-            Role::Joining(joining) => self.env.joining_deadline(joining),
+            Role::Joining(joining) => joining.deadline(&self.env),
             Role::Follower(follower) => follower.deadline(&self.env),
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),

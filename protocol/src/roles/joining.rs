@@ -18,7 +18,6 @@ use crate::log::entry::Ordered;
 use crate::log::lineage::Snapshot;
 use crate::log::tail::Tail;
 use crate::report::note::Cause;
-
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
 use crate::roles::turn::{Flow, STAY, Turn, elect};
 use crate::time::Time;
@@ -86,10 +85,37 @@ impl Joining {
         Self { ask_at: now + FIRST_WAIT, wait: FIRST_WAIT, target, ..Self::new(now, ask) }
     }
 
+    pub(crate) fn deadline(&self, env: &Env) -> Time {
+        self.ask_at.min(self.found_at(env))
+    }
+
+    /// When this peer founds a group, or waits for somebody better to.
+    fn found_at(&self, env: &Env) -> Time {
+        let knobs = env.config.knobs();
+        // A newcomer that has just been heard deserves the time to hear the others; but not for
+        // ever.
+        let settled =
+            (self.quiet_since + knobs.join_timeout / 2).min(self.since + knobs.join_patience);
+        let alone = (self.since + knobs.join_timeout).max(settled);
+        let believed = self.reported.map_or(alone, |since| since + knobs.join_patience);
+        // Leaders that admit nobody may be asked by turns; together they get the time of two, or it
+        // would ask them for ever.
+        let both = self.reported.map(|since| since + 2 * knobs.join_patience);
+        let asked = self.target.as_ref().map_or(alone, |(_, since)| {
+            let until = *since + knobs.join_patience;
+            both.map_or(until, |both| until.min(both))
+        });
+        let install = if env.install.is_some() { alone + knobs.join_patience } else { alone };
+        let deferred = self.deferring.as_ref().map_or(alone, |(_, until)| *until);
+        // A group that is there, and full, is no reason to found one beside it.
+        let turned_away = self.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
+        alone.max(believed).max(asked).max(install).max(deferred).max(turned_away)
+    }
+
     /// Asks a leader, finds out whether there is one, or founds a group.
     pub(crate) fn in_time(&mut self, turn: &mut Turn<'_>) -> Flow {
         self.doubt_fullness(turn);
-        if turn.env.found_at(self) <= turn.now {
+        if self.found_at(turn.env) <= turn.now {
             return self.found(turn);
         }
         if self.ask_at > turn.now {
@@ -313,33 +339,6 @@ impl Joining {
 }
 
 impl Env {
-    pub(crate) fn joining_deadline(&self, joining: &Joining) -> Time {
-        joining.ask_at.min(self.found_at(joining))
-    }
-
-    /// When this peer founds a group, or waits for somebody better to.
-    fn found_at(&self, joining: &Joining) -> Time {
-        let knobs = self.config.knobs();
-        // A newcomer that has just been heard deserves the time to hear the others; but not for
-        // ever.
-        let settled =
-            (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
-        let alone = (joining.since + knobs.join_timeout).max(settled);
-        let believed = joining.reported.map_or(alone, |since| since + knobs.join_patience);
-        // Leaders that admit nobody may be asked by turns; together they get the time of two, or it
-        // would ask them for ever.
-        let both = joining.reported.map(|since| since + 2 * knobs.join_patience);
-        let asked = joining.target.as_ref().map_or(alone, |(_, since)| {
-            let until = *since + knobs.join_patience;
-            both.map_or(until, |both| until.min(both))
-        });
-        let install = if self.install.is_some() { alone + knobs.join_patience } else { alone };
-        let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
-        // A group that is there, and full, is no reason to found one beside it.
-        let turned_away = joining.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
-        alone.max(believed).max(asked).max(install).max(deferred).max(turned_away)
-    }
-
     /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it
     /// takes nothing back that it has acknowledged, and keeps what it retains for whoever has been
     /// away for longer; else the snapshot.
