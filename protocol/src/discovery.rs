@@ -224,8 +224,8 @@ impl Follower {
         turn.env.send(turn.now, &self.leader.member, message, turn.out);
     }
 
-    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
-    /// over a link: it is passed on.
+    /// Passes on to its leader what another leader has said over a link: that leader invites this
+    /// group, or cannot reach this group's leader.
     pub(crate) fn pass_on(&self, turn: &mut Turn<'_>, word: &Coordinator) {
         let leader = &self.leader.member;
         let is_own = turn.env.log.view().is_some_and(|view| view.names(&word.leader.member));
@@ -245,9 +245,8 @@ impl Candidate {
         if env.blocked.is_none() || linked || !env.is_due(*now, source) {
             return;
         }
-        let request = env.join_request(self.ask, None);
         self.on_caller(*now, env, as_heard(&join.from, source));
-        env.answer_to(*now, source, Message::NewPeerRequest(request), out);
+        env.ask_back(*now, source, self.ask, out);
     }
 
     fn hears_leader(
@@ -263,8 +262,7 @@ impl Candidate {
         let left_out = self.is_disowned() && turn.env.leaving.is_none();
         let speaks = turn.env.blocked.is_some() || left_out;
         if speaks && turn.env.is_due(turn.now, source) {
-            let request = turn.env.join_request(self.ask, None);
-            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
+            turn.env.ask_back(turn.now, source, self.ask, turn.out);
         }
     }
 }
@@ -275,8 +273,7 @@ impl Joining {
         self.on_fellow_joiner(turn, join.from, join.has_history);
         // A link from somebody to a member does not bring it in.
         if !turn.env.links.is_linked(&from) && turn.env.is_due(turn.now, source) {
-            let request = turn.env.join_request(self.ask, None);
-            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
+            turn.env.ask_back(turn.now, source, self.ask, turn.out);
         }
     }
 
@@ -290,15 +287,13 @@ impl Joining {
         self.on_beacon(turn, &from.member, word);
         let linked = turn.env.links.is_linked(&word.leader.member);
         if turn.env.is_due(turn.now, source) && !linked {
-            let request = turn.env.join_request(self.ask, None);
-            turn.env.answer_to(turn.now, source, Message::NewPeerRequest(request), turn.out);
+            turn.env.ask_back(turn.now, source, self.ask, turn.out);
         }
     }
 }
 
 impl Env {
-    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group
-    /// only some answer.
+    /// Whether a stranger has been heard for so long that it is to be answered.
     fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
         let patience = self.patience();
         self.strangers.is_due(now, source, patience)
@@ -309,6 +304,12 @@ impl Env {
     pub(crate) fn is_one_of_few(&mut self) -> bool {
         let size = self.log.view().map_or(0, |view| view.size() as u64);
         size <= HINTS || self.drawn_below(size) < HINTS
+    }
+
+    /// Answers a datagram by this peer's own wish to be let in.
+    fn ask_back(&mut self, now: Time, source: SocketAddrV4, ask: u64, out: &mut Vec<Output>) {
+        let request = self.join_request(ask, None);
+        self.answer_to(now, source, Message::NewPeerRequest(request), out);
     }
 
     /// Answers a datagram where it came from, unless too many have been answered lately.

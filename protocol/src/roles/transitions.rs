@@ -21,7 +21,7 @@ use crate::roles::turn::{Flow, Next, STAY, Turn};
 use crate::time::Time;
 use crate::wire::message::Election;
 
-/// What somebody waits for who has caused the change of role.
+/// What this peer owes to the one whose word has changed its role.
 enum Owed {
     /// OK or CLEAR.
     Answer(Election),
@@ -124,18 +124,16 @@ impl Node {
                 candidate.ask_too(on);
                 candidate.handed_over = false;
             }
-            Role::Follower(_) | Role::Joining(_) | Role::Leader(_) => {
+            Role::Follower(_) | Role::Joining(_) => {
                 // A member promises to nobody but the leader that it follows, so nobody is missed
                 // here.
                 let mut candidate = self.candidate(now, None);
                 candidate.stage = stage;
-                if !matches!(self.role, Role::Leader(_)) {
-                    // It has asked nobody, and needs a link to nobody else. Who led hands over to
-                    // everybody.
-                    candidate.first_wave = Some(BTreeSet::from([on.clone()]));
-                }
+                // It has asked nobody, and needs a link to nobody else.
+                candidate.first_wave = Some(BTreeSet::from([on.clone()]));
                 self.role = Role::Candidate(candidate);
             }
+            Role::Leader(_) => unreachable!("a leader answers for itself, and promises nobody"),
         }
         self.env.wants_changed = true;
     }
