@@ -3,8 +3,8 @@
 //! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a
 //! pause of the process, a busy machine, or a jump of the clock from silence of the others. A peer
 //! hears no other peer during its own pause, and accuses none for it: it takes the pause off the
-//! time that it lives by. Every moment that the core stores is of that time, so none has to be moved
-//! after a pause, and none can be forgotten.
+//! time that it lives by. Every moment that the core stores is of that time, so none has to be
+//! moved after a pause, and none can be forgotten.
 //!
 //! Own time meets the caller's in three places: `handle` begins with [`Node::advance`], `deadline`
 //! gives the caller's time, and `identity` looks from the own present. Only the wall clock is real.
