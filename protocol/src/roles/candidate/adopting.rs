@@ -110,14 +110,9 @@ impl Candidate {
             Built::Unfinished => STAY,
             Built::Installed { purpose: Purpose::Lead, .. } => self.announce(turn),
             Built::Void { purpose: Purpose::Lead, source } => self.give_up_on(turn, &source),
-            // It has promised, as one that joins, to the very leader that has let it in.
-            Built::Installed { purpose: Purpose::Join, source: leader, epoch, .. } => {
-                go(Next::Follow { leader, epoch, proven_at: turn.now })
-            }
-            Built::Void { purpose: Purpose::Join, .. } => go(Next::Join { target: None }),
-            Built::Installed { purpose: Purpose::Follow, .. }
-            | Built::Void { purpose: Purpose::Follow, .. } => {
-                unreachable!("who misses its leader discards what it builds to follow it")
+            Built::Installed { purpose: Purpose::Join | Purpose::Follow, .. }
+            | Built::Void { purpose: Purpose::Join | Purpose::Follow, .. } => {
+                unreachable!("who becomes a candidate discards what it was building")
             }
         }
     }
